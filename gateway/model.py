@@ -1,0 +1,89 @@
+"""The words of the domain, as frozen types: what travels between the packages, and nothing that acts.
+
+Nothing here does I/O, reads a clock or imports another package of the project. Times are strings in one
+fixed-width form, UTC with nanoseconds (`2026-01-31T09:00:00.000000000Z`), so that they compare as text in Python
+and in Lua alike, and lose no precision on the way.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+API_GROUP = "remediation.kubernaut.io"
+API_VERSION = "v1alpha1"
+PLURAL = "remediationrequests"
+KIND = "RemediationRequest"
+
+
+class Severity(StrEnum):
+    """What a `RemediationRequest` calls its severity."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Outcome(StrEnum):
+    """What became of one alert of a webhook; the same word in the answer, the log and the metric."""
+
+    CREATED = "created"
+    DUPLICATE = "duplicate"
+    BUFFERED = "buffered"
+    QUEUED = "queued"
+    RESOLVED = "resolved"
+    DENIED = "denied"
+    INVALID = "invalid"
+
+
+class RequestRef(msgspec.Struct, frozen=True):
+    """Where a `RemediationRequest` is stored."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One alert, validated, fingerprinted and classified: all that its request is made of.
+
+    It is also the payload that a record in Redis keeps until the request exists, so that any replica can write it:
+    new fields need a default, because an older replica's payload may be read by a newer one and the reverse.
+    """
+
+    fingerprint: str
+    """64 hex digits (SHA-256) that name one problem on one resource."""
+    alertname: str
+    namespace: str
+    """The alert's own namespace label; empty where it names none (the request goes to the fallback namespace)."""
+    group: str
+    """The key of the group by which storms are counted; its shard holds everything about the fingerprint."""
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    severity: Severity
+    environment: str
+    priority: str
+    """P0 (most urgent) to P3."""
+    resource: str = ""
+    """`namespace:Kind:name` of what the labels name, empty where they name nothing."""
+    starts_at: str
+    """When it began to fire, fixed-width; the time of receipt where the sender did not say."""
+    dated: bool = True
+    """False where `starts_at` is only the time of receipt: such an alert is never stale."""
+    received_at: str
+    raw: bytes = b""
+    """The alert's own JSON as it was sent; empty where it was too large to keep."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What became of one alert, as the answer to its webhook tells it."""
+
+    outcome: Outcome
+    fingerprint: str | None = None
+    request: RequestRef | None = None
+    occurrence_count: int | None = None
+    """Occurrences of the open request, as far as this replica knows: what is stored plus its own unconfirmed ones."""
+    detail: str | None = None
