@@ -1,0 +1,394 @@
+"""Every key of the configuration, its unit, its default and the reason for it.
+
+The sections are frozen: a running gateway never sees a setting change under it; a reload makes new ones. All
+keys are here from the first release on, also those whose feature is not built yet, so that a file stays
+valid; what such a key does until then is in `unbuilt`. How the layers of a configuration become one of these
+is in `loading`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    WithJsonSchema,
+)
+from pydantic.fields import FieldInfo
+
+from gateway.config.matchers import Matchers
+from gateway.config.quantities import Duration, PositiveDuration, Size
+
+Flag = Annotated[bool, Strict()]
+Port = Annotated[int, Strict(), Field(ge=0, le=65535)]
+"""0 lets the system choose one."""
+Natural = Annotated[int, Strict(), Field(ge=0)]
+Positive = Annotated[int, Strict(), Field(ge=1)]
+Share = Annotated[float, Strict(), Field(gt=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+def _like(pattern: str, hint: str) -> tuple[AfterValidator, FieldInfo]:
+    """Return what makes a text type of `pattern` whose faults say `hint` instead of the pattern."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(f"is not {hint}")
+        return value
+
+    return AfterValidator(check), Field(json_schema_extra={"pattern": f"^{pattern}$"})
+
+
+Namespace = Annotated[
+    str,
+    *_like(
+        r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "the name of a namespace: a-z, 0-9 and -, at most 63 of them"
+    ),
+]
+Reason = Annotated[
+    str, *_like(r"[a-z][a-z0-9_]{0,62}", "a reason: a word of a-z, 0-9 and _, like system_namespace")
+]
+"""A label value of a metric: few, short, and never taken from an alert."""
+RedisURL = Annotated[
+    str,
+    *_like(
+        r"(rediss?|unix|redis\+sentinel|redis\+cluster)://.+",
+        "a URL like redis://host:6379/0, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…",
+    ),
+]
+
+
+class AuthMode(StrEnum):
+    """How a sender shows who it is."""
+
+    NONE = "none"
+    BEARER = "bearer"
+    BASIC = "basic"
+    JWT = "jwt"
+    TOKENREVIEW = "tokenreview"
+    MTLS = "mtls"
+
+
+def _modes(value: object) -> tuple[AuthMode, ...]:
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    names = [mode.value for mode in AuthMode]
+    if not given or any(entry not in names for entry in given):
+        raise ValueError(f"is no mode; expected one or a list of {', '.join(names)}")
+    modes = tuple(mode for mode in AuthMode if mode in given)
+    if AuthMode.NONE in modes and len(modes) > 1:
+        raise ValueError("would let everybody in, as 'none' is beside another mode; leave one of them out")
+    return modes
+
+
+AuthModes = Annotated[
+    tuple[AuthMode, ...],
+    BeforeValidator(_modes),
+    PlainSerializer(lambda modes: modes[0].value if len(modes) == 1 else [mode.value for mode in modes]),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": [mode.value for mode in AuthMode]},
+                {"type": "array", "items": {"enum": [mode.value for mode in AuthMode]}, "minItems": 1},
+            ]
+        }
+    ),
+]
+
+
+class Section(BaseModel):
+    """A group of keys: frozen, and without room for a key that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Server(Section):
+    """The listeners, and how much they take at once."""
+
+    host: Text = "127.0.0.1"
+    """Address to listen on. Beyond loopback it needs an `auth.mode`, or `auth.allow_anonymous`."""
+    port: Port = 8080
+    metrics_port: Port = 9090
+    """Port of `/metrics`; apart from the first, so that neither load nor authentication keeps the metrics
+    away.
+    """
+    max_body: Size = 16 * 1024 * 1024
+    """A larger body is answered 413. Alertmanager sends some 575 bytes an alert, 1000 alerts in one body."""
+    keepalive: PositiveDuration = 360.0
+    """How long an idle connection stays; longer than the five minutes for which Alertmanager keeps one."""
+    ack_wait: Duration = 0.25
+    """How long an answer waits for new requests to exist, so that it can be 201 with their names."""
+    request_timeout: PositiveDuration = 10.0
+    """A request that takes longer is answered 503."""
+    shutdown_timeout: PositiveDuration = 25.0
+    """Time to finish what is under way after SIGTERM; below the 30 s that Kubernetes grants."""
+    max_inflight_bytes: Size = 256 * 1024 * 1024
+    """Bodies being worked on, together; past it the answer is 503."""
+
+
+class Auth(Section):
+    """Who may post alerts."""
+
+    mode: AuthModes = (AuthMode.NONE,)
+    """One or a list of none, bearer, basic, jwt, tokenreview and mtls; with a list, any of them will do."""
+    tokens_file: Text | None = None
+    """File with one `name:token` a line; read again within 5 s of a change."""
+    allow_anonymous: Flag = False
+    """Says that listening beyond loopback without authentication is meant."""
+
+
+class PolicyRule(Section):
+    """What becomes of the alerts that it matches."""
+
+    matchers: Matchers
+    action: Literal["allow", "deny"]
+    reason: Reason = "policy_rule"
+    """Why it is denied: a word for the answer, the log and the metric."""
+
+
+class Policy(Section):
+    """Which alerts are taken; the first rule that matches decides."""
+
+    default: Literal["allow", "deny"] = "allow"
+    rules: tuple[PolicyRule, ...] = ()
+
+
+class RateLimit(Section):
+    """How much one sender may post."""
+
+    requests: Natural = 0
+    """Webhooks in each window; 0 is no limit."""
+    window: PositiveDuration = 60.0
+    by: Literal["identity", "source", "namespace"] = "identity"
+
+
+class DedupRule(Section):
+    """How the alerts that it matches are told apart.
+
+    Its matchers see the alert's own labels only: what a Namespace or a sender adds can change while the problem stays.
+    """
+
+    matchers: Matchers
+    by: Literal["annotation", "resource", "labels"] | None = None
+    """What to start with: the annotation `fingerprint`, the resource that the labels name, or all labels."""
+    ignore: tuple[Text, ...] = ()
+    """Labels that never count for these alerts."""
+
+
+class Dedup(Section):
+    """When two alerts are the same problem, and how its count is written."""
+
+    terminal_phases: tuple[Text, ...] = ("Completed", "Failed", "Cancelled", "TimedOut", "Skipped")
+    """Values of `status.overallPhase` that close a request."""
+    exclude_labels: tuple[Text, ...] = ("prometheus", "prometheus_replica", "replica", "uid")
+    """Labels that say who measured, and not what: they are no part of a fingerprint made of labels."""
+    write_interval: PositiveDuration = 1.0
+    """The shortest time between two writes to one request."""
+    rules: tuple[DedupRule, ...] = ()
+    """Come before the shipped ones; the first that matches decides."""
+
+
+class PriorityRule(Section):
+    """The priority of the alerts that it matches; `severity` is the label as it was sent."""
+
+    matchers: Matchers
+    priority: Literal["P0", "P1", "P2", "P3"]
+
+
+class Classify(Section):
+    """What kind of problem an alert is."""
+
+    environment_label: Text = "environment"
+    """The label, of the alert and else of its Namespace, that names the environment."""
+    priority: tuple[PriorityRule, ...] = ()
+    """Come before the shipped ones; the first that matches decides."""
+
+
+class StormRule(Section):
+    """How the alerts that it matches are held; what it leaves out, the section says."""
+
+    matchers: Matchers
+    mode: Literal["hold", "immediate"] = "hold"
+    threshold: Positive | None = None
+    hold: PositiveDuration | None = None
+    inactivity: PositiveDuration | None = None
+    max_window: PositiveDuration | None = None
+
+
+class Storm(Section):
+    """When many alerts become one request."""
+
+    threshold: Positive = 3
+    """Different fingerprints of one group that make a storm."""
+    hold: PositiveDuration = 60.0
+    """How long the first alerts of a group wait for company."""
+    inactivity: PositiveDuration = 60.0
+    """A storm is over this long after its last new alert."""
+    max_window: PositiveDuration = 300.0
+    """… and this long after its first one at the latest."""
+    buffer_size: Positive = 100
+    """Members that one key in Redis holds."""
+    max_alerts: Positive = 1000
+    """Members of one aggregated request."""
+    group_by: tuple[Text, ...] = ("namespace", "alertname")
+    """Labels that make a group; `alertname` always counts."""
+    emit: Literal["on_close", "on_threshold"] = "on_close"
+    """Whether the aggregated request is written at the end, or at once and then updated."""
+    rules: tuple[StormRule, ...] = ()
+
+
+class Redis(Section):
+    """The store of what should exist."""
+
+    url: RedisURL = "redis://localhost:6379/0"
+    timeout: PositiveDuration = 0.01
+    """For one call; past it the alert goes the direct way to Kubernetes."""
+    pool_size: Positive = 32
+    shards: Annotated[int, Strict(), Field(ge=1, le=1024)] = 1
+    """Hash tags over which the keys are spread: 16 for a cluster. All replicas must agree."""
+    prefix: str = "gw:"
+    """Before every key but the buffers'."""
+    buffer_prefix: str = ""
+    """Before the buffers' keys."""
+
+
+class Kubernetes(Section):
+    """The cluster that holds the requests."""
+
+    kubeconfig: Text | None = None
+    """Without one: the pod's own account, else `KUBECONFIG` or `~/.kube/config`."""
+    context: Text | None = None
+    namespaces: tuple[Namespace, ...] = ()
+    """Namespaces to watch; empty is all of them."""
+    concurrency: Positive = 32
+    """Writes under way at once."""
+    fallback_namespace: Namespace = "kubernaut-system"
+    """Takes the requests whose alert names no namespace, or one that does not exist."""
+
+
+class RedisBreaker(Section):
+    """When Redis counts as broken."""
+
+    failure_rate: Share = 0.05
+    window: PositiveDuration = 10.0
+    min_calls: Positive = 5
+    open_for: PositiveDuration = 2.0
+
+
+class KubernetesBreaker(Section):
+    """When the Kubernetes API counts as broken."""
+
+    consecutive_429: Positive = 10
+    failure_rate: Share = 0.5
+    open_for: PositiveDuration = 5.0
+
+
+class Breakers(Section):
+    """When a dependency is left alone for a while."""
+
+    redis: RedisBreaker = RedisBreaker()
+    kubernetes: KubernetesBreaker = KubernetesBreaker()
+
+
+class Queue(Section):
+    """What is still to be written to Kubernetes."""
+
+    max_depth: Positive = 1000
+    """Requests waiting; from here on new alerts are refused, while writes fail."""
+    lease: PositiveDuration = 15.0
+    """How long a replica keeps what it claimed; another takes over after that."""
+
+
+class Unconfirmed(Section):
+    """Alerts that were accepted and are in no stored request yet."""
+
+    max: Positive = 50_000
+    """Kept in memory; past it the answer is 503."""
+
+
+class Journal(Section):
+    """A local file of accepted alerts, which survives the loss of this process and Redis together."""
+
+    path: Text | None = None
+
+
+class Record(Section):
+    """A file of the webhooks as they came, to play again."""
+
+    path: Text | None = None
+
+
+class Chaos(Section):
+    """Injected faults, for rehearsals."""
+
+    enabled: Flag = False
+
+
+class Log(Section):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class Tracing(Section):
+    """Where spans go."""
+
+    endpoint: Text | None = None
+
+
+class Settings(Section):
+    """The whole configuration of one gateway."""
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    policy: Policy = Policy()
+    rate_limit: RateLimit = RateLimit()
+    dedup: Dedup = Dedup()
+    classify: Classify = Classify()
+    storm: Storm = Storm()
+    redis: Redis = Redis()
+    kubernetes: Kubernetes = Kubernetes()
+    breakers: Breakers = Breakers()
+    queue: Queue = Queue()
+    unconfirmed: Unconfirmed = Unconfirmed()
+    journal: Journal = Journal()
+    record: Record = Record()
+    chaos: Chaos = Chaos()
+    log: Log = Log()
+    tracing: Tracing = Tracing()
+
+    @staticmethod
+    def load(path: Path | None, environ: Mapping[str, str], sets: Sequence[str] = ()) -> Settings:
+        """Read the layers of a configuration; see `loading.load`."""
+        from gateway.config.loading import load  # noqa: PLC0415 - `loading` builds these: above, it is a circle
+
+        return load(path, environ, sets)
+
+    @property
+    def anonymous_beyond_loopback(self) -> bool:
+        """True where anybody who reaches the port may post alerts; `/readyz` warns of it."""
+        return self.auth.mode == (AuthMode.NONE,) and not is_loopback(self.server.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches `host`. A name other than localhost counts as reachable."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        address = ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

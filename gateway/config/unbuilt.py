@@ -1,0 +1,82 @@
+"""Keys whose feature is not built yet, in one table: what asks for one is told so at the start, never
+ignored.
+
+`REFUSED` keys promise something that an operator relies on (protection, durability, a record): anything but
+the default stops the start. `WITHOUT_EFFECT` keys only tune a feature that does not act yet; they are
+accepted, so that a file written for it can be used, and each that differs from its default makes one warning.
+Whoever builds a feature takes its line out here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.config.settings import AuthMode, Settings
+
+_BUILT_MODES = (AuthMode.NONE, AuthMode.BEARER)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A value that cannot be used yet: its path, whether a value is meant, and what would be right."""
+
+    path: str
+    asks: Callable[[Any], bool]
+    instead: str
+
+
+REFUSED = (
+    Refusal(
+        "auth.mode",
+        lambda modes: any(mode not in _BUILT_MODES for mode in modes),
+        "of the modes only none and bearer are built yet; use one of those",
+    ),
+    Refusal("rate_limit.requests", lambda limit: limit != 0, "rate limits are not built yet; leave it at 0"),
+    Refusal(
+        "redis.url",
+        lambda url: url.startswith(("redis+sentinel:", "redis+cluster:")),
+        "Sentinel and Cluster are not built yet; use redis://, rediss:// or unix://",
+    ),
+    Refusal("journal.path", lambda path: path is not None, "the journal is not built yet; leave it out"),
+    Refusal("record.path", lambda path: path is not None, "recording is not built yet; leave it out"),
+    Refusal("chaos.enabled", bool, "fault injection is not built yet; leave it at false"),
+    Refusal(
+        "tracing.endpoint", lambda endpoint: endpoint is not None, "tracing is not built yet; leave it out"
+    ),
+)
+
+WITHOUT_EFFECT = {
+    "storm.threshold": "storm windows",
+    "storm.hold": "storm windows",
+    "storm.inactivity": "storm windows",
+    "storm.max_window": "storm windows",
+    "storm.buffer_size": "storm windows",
+    "storm.max_alerts": "storm windows",
+    "storm.emit": "storm windows",
+    "storm.rules": "storm windows",
+    "rate_limit.window": "rate limits",
+    "rate_limit.by": "rate limits",
+    "breakers.redis": "circuit breakers",
+    "breakers.kubernetes": "circuit breakers",
+}
+"""Path of the key → the feature that it waits for. (`storm.group_by` acts: it is part of a fingerprint.)"""
+
+
+def value_at(settings: Settings, path: str) -> Any:
+    """Return the setting at a dotted path."""
+    value: Any = settings
+    for key in path.split("."):
+        value = getattr(value, key)
+    return value
+
+
+def warnings(settings: Settings) -> list[str]:
+    """Return one line for each key that was set and does nothing yet."""
+    defaults = Settings()
+    return [
+        f"{path} has no effect yet: {feature} are not built"
+        for path, feature in WITHOUT_EFFECT.items()
+        if value_at(settings, path) != value_at(defaults, path)
+    ]

@@ -1,0 +1,51 @@
+"""A key whose feature is not built yet is refused or warned of, and never ignored in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.config import Settings, load
+from gateway.config.unbuilt import REFUSED, WITHOUT_EFFECT, value_at, warnings
+from gateway.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("auth.mode", "basic"),
+        ("auth.mode", "jwt"),
+        ("auth.mode", "tokenreview"),
+        ("auth.mode", "[bearer, mtls]"),
+        ("rate_limit.requests", "10"),
+        ("redis.url", "redis+sentinel://h1:26379/mymaster"),
+        ("redis.url", "redis+cluster://h1:6379"),
+        ("journal.path", "/var/lib/journal"),
+        ("record.path", "/var/lib/record.jsonl"),
+        ("chaos.enabled", "true"),
+        ("tracing.endpoint", "http://tempo:4317"),
+    ],
+)
+def test_a_promise_that_cannot_be_kept_stops_the_start(path: str, value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(None, {}, [f"{path}={value}", "auth.tokens_file=tokens"])
+    (fault,) = caught.value.faults
+    assert fault.startswith(f"{path} (--set {path}): ")
+    assert "built yet" in fault
+
+
+def test_a_key_that_only_tunes_something_unbuilt_is_taken_with_a_warning() -> None:
+    sets = ["storm.hold=30s", "breakers.redis={open_for: 3s}", "rate_limit.by=source"]
+    assert warnings(load(None, {}, sets)) == [
+        "storm.hold has no effect yet: storm windows are not built",
+        "rate_limit.by has no effect yet: rate limits are not built",
+        "breakers.redis has no effect yet: circuit breakers are not built",
+    ]
+
+
+def test_the_defaults_are_neither_refused_nor_warned_of() -> None:
+    assert warnings(load(None, {})) == []
+
+
+def test_the_table_names_existing_keys_only() -> None:
+    for path in [*WITHOUT_EFFECT, *(refusal.path for refusal in REFUSED)]:
+        value_at(Settings(), path)
