@@ -1,0 +1,212 @@
+"""The requests as this replica last saw them, and the deleted ones for an hour.
+
+The watch lags, and a replica's own writes come back with newer versions than the watch has shown yet. Both
+are laid into the same index, and for each object the highest `resourceVersion` wins, so the order in which
+they arrive does not matter. A deleted object leaves a tomb: its uid never comes back, whatever late event
+still speaks of it, and its final marks stay known, so that the next generation does not count them again
+(PROTOCOL, rules 13 and 14).
+
+No I/O and no clock: `now` is handed in, in seconds of any clock that only rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from gateway.kube.stored import Stored, Tomb
+from gateway.model import RequestRef
+
+TOMB_LIFE = 3600.0
+"""Seconds for which a tomb is kept at least."""
+
+
+class Index:
+    """What is known of every request, by name and by fingerprint.
+
+    Subscribers are called with the fingerprint, in order and synchronously, once what they would read is in
+    place: after each `apply`, `remove` and `replace` that changed something, and never for what was ignored.
+    """
+
+    def __init__(self) -> None:
+        self._requests: dict[RequestRef, Stored] = {}
+        # Almost every fingerprint has one request: a tuple costs a third of a list, and readers may keep it.
+        self._by_fingerprint: dict[str, tuple[Stored, ...]] = {}
+        self._tombs: dict[str, Tomb] = {}  # by uid, in order of death
+        self._tombs_by_fingerprint: dict[str, tuple[Tomb, ...]] = {}
+        self._subscribers: list[Callable[[str], None]] = []
+        self._now = 0.0
+
+    # --- reading
+
+    def requests(self, fingerprint: str) -> Sequence[Stored]:
+        """Every request that exists for it, open and closed, by generation ascending."""
+        return self._by_fingerprint.get(fingerprint, ())
+
+    def open(self, fingerprint: str) -> Stored | None:
+        """The open own request of the highest generation; aggregated ones are left out."""
+        for stored in reversed(self._by_fingerprint.get(fingerprint, ())):
+            if stored.open and not stored.is_storm:
+                return stored
+        return None
+
+    def tombs(self, fingerprint: str) -> Sequence[Tomb]:
+        """Its requests that were deleted within the last hour, by generation ascending."""
+        return self._tombs_by_fingerprint.get(fingerprint, ())
+
+    def highest_generation(self, fingerprint: str) -> int:
+        """The highest generation known, tombs included; 0 if there was none."""
+        living, dead = self.requests(fingerprint), self.tombs(fingerprint)
+        return max(living[-1].generation if living else 0, dead[-1].generation if dead else 0)
+
+    def get(self, ref: RequestRef) -> Stored | None:
+        return self._requests.get(ref)
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Stored]:
+        """Every request as of now; changes made meanwhile do not disturb the iteration."""
+        return iter(list(self._requests.values()))
+
+    # --- changing
+
+    def subscribe(self, callback: Callable[[str], None]) -> None:
+        self._subscribers.append(callback)
+
+    def apply(self, stored: Stored, now: float | None = None) -> None:
+        """Takes a sighting: an event, a listed object, or the answer to an own write.
+
+        Ignored if the same or a newer version is known, or if that uid is in a tomb. An older object of the
+        same name with another uid was deleted unseen, and gets a tomb of `now`, or of the last `now` that was
+        handed in.
+        """
+        self._advance(now)
+        self._tell(self._take(stored))
+
+    def remove(self, ref: RequestRef, uid: str, now: float, last: Stored | None = None) -> None:
+        """Takes a deletion. `last` is the final state if the caller has it, as the event of a deletion does.
+
+        The tomb gets the newer of `last` and what was known. Nothing happens where neither is there.
+        """
+        self._advance(now)
+        self._tell(self._bury(ref, uid, last))
+
+    def replace(
+        self,
+        listed: Sequence[Stored],
+        list_resource_version: int,
+        now: float,
+        *,
+        namespaces: Collection[str] | None = None,
+    ) -> None:
+        """Takes a complete list, of all namespaces or of some, as of `list_resource_version`.
+
+        What was known and is not listed was deleted unseen, and gets a tomb, except what is newer than the
+        list: own writes that were answered while it was on its way.
+        """
+        self._advance(now)
+        changed: dict[str, None] = {}
+        seen = {stored.uid for stored in listed}
+        vanished = [
+            known
+            for known in self._requests.values()
+            if known.uid not in seen
+            and known.resource_version <= list_resource_version
+            and (namespaces is None or known.namespace in namespaces)
+        ]
+        for known in vanished:
+            changed.update(self._bury(known.ref, known.uid, None))
+        for stored in listed:
+            changed.update(self._take(stored))
+        self._tell(changed)
+
+    def expire(self, now: float) -> int:
+        """Forgets the tombs that are older than an hour; returns how many that were."""
+        self._advance(now)
+        expired = []
+        for tomb in self._tombs.values():
+            if now - tomb.died_at < TOMB_LIFE:
+                break
+            expired.append(tomb)
+        for tomb in expired:
+            del self._tombs[tomb.uid]
+            self._put_tombs(tomb.fingerprint, (t for t in self.tombs(tomb.fingerprint) if t.uid != tomb.uid))
+        return len(expired)
+
+    # --- inside: each returns the fingerprints that it changed, as the keys of a dict (ordered, unique)
+
+    def _advance(self, now: float | None) -> None:
+        if now is not None:
+            self._now = max(self._now, now)
+
+    def _tell(self, changed: dict[str, None]) -> None:
+        for fingerprint in changed:
+            for callback in self._subscribers:
+                callback(fingerprint)
+
+    def _take(self, stored: Stored) -> dict[str, None]:
+        if stored.uid in self._tombs:
+            return {}
+        known = self._requests.get(stored.ref)
+        if known is None:
+            self._insert(stored)
+            return {stored.fingerprint: None}
+        if known.resource_version >= stored.resource_version:
+            if known.uid == stored.uid:
+                return {}
+            # A late sighting of the object that had this name before.
+            return self._entomb(stored)
+        if known.uid != stored.uid:
+            changed = self._bury(known.ref, known.uid, None)
+            self._insert(stored)
+            return changed | {stored.fingerprint: None}
+        self._drop(known)
+        self._insert(stored)
+        return {known.fingerprint: None, stored.fingerprint: None}
+
+    def _bury(self, ref: RequestRef, uid: str, last: Stored | None) -> dict[str, None]:
+        known = self._requests.get(ref)
+        if known is not None and known.uid == uid:
+            self._drop(known)
+            final = known if last is None or last.resource_version < known.resource_version else last
+            return self._entomb(final) | {known.fingerprint: None}
+        return {} if last is None else self._entomb(last)
+
+    def _entomb(self, last: Stored) -> dict[str, None]:
+        old = self._tombs.get(last.uid)
+        if old is not None and old.resource_version >= last.resource_version:
+            return {}
+        # A tomb that was made from an older state keeps its date and its place among the dates.
+        tomb = Tomb.of(last, self._now if old is None else old.died_at)
+        self._tombs[last.uid] = tomb
+        others = (t for t in self.tombs(last.fingerprint) if t.uid != last.uid)
+        self._put_tombs(last.fingerprint, (*others, tomb))
+        return {last.fingerprint: None}
+
+    def _put_tombs(self, fingerprint: str, tombs: Collection[Tomb] | Iterator[Tomb]) -> None:
+        ordered = tuple(sorted(tombs, key=lambda t: (t.generation, t.resource_version)))
+        if ordered:
+            self._tombs_by_fingerprint[fingerprint] = ordered
+        else:
+            self._tombs_by_fingerprint.pop(fingerprint, None)
+
+    def _insert(self, stored: Stored) -> None:
+        self._requests[stored.ref] = stored
+        if not stored.fingerprint:
+            return  # someone else's; nobody asks for it, and there may be thousands
+        others = self._by_fingerprint.get(stored.fingerprint)
+        if others is None:
+            self._by_fingerprint[stored.fingerprint] = (stored,)
+            return
+        ordered = sorted((*others, stored), key=lambda s: (s.generation, s.ref.namespace, s.ref.name))
+        self._by_fingerprint[stored.fingerprint] = tuple(ordered)
+
+    def _drop(self, stored: Stored) -> None:
+        del self._requests[stored.ref]
+        if not stored.fingerprint:
+            return
+        rest = tuple(s for s in self._by_fingerprint[stored.fingerprint] if s.ref != stored.ref)
+        if rest:
+            self._by_fingerprint[stored.fingerprint] = rest
+        else:
+            del self._by_fingerprint[stored.fingerprint]
