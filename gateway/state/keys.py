@@ -1,0 +1,49 @@
+"""Names of keys. Everything about a group lives on one shard, so that one script call about it is atomic.
+
+The hash tag `{n}` is the shard's number: in a Redis Cluster all keys of a shard are on one node.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+
+class Keys:
+    """The keys of one deployment: `prefix` before all, `shards` of them."""
+
+    def __init__(self, prefix: str, shards: int) -> None:
+        self._shards = shards
+        self._roots = [f"{prefix}{{{n}}}:" for n in range(shards)]
+        self._records = [f"{root}r:" for root in self._roots]
+
+    @property
+    def shards(self) -> int:
+        return self._shards
+
+    def shard(self, group: str) -> int:
+        """The shard of a storm group, and so of every fingerprint in it."""
+        return zlib.crc32(group.encode("utf-8", "surrogatepass")) % self._shards if self._shards > 1 else 0
+
+    def queue(self, shard: int) -> str:
+        """The work queue: a sorted set, fingerprint → due time in ms."""
+        return f"{self._roots[shard]}queue"
+
+    def notes(self, shard: int) -> str:
+        return f"{self._roots[shard]}notes"
+
+    def sentinel(self, shard: int) -> str:
+        """Vanishes with the shard's data; its value tells one life of the data from the next."""
+        return f"{self._roots[shard]}sentinel"
+
+    def dead(self, shard: int) -> str:
+        return f"{self._roots[shard]}dead"
+
+    def record_prefix(self, shard: int) -> str:
+        return self._records[shard]
+
+    def record(self, shard: int, fingerprint: str) -> str:
+        return self._records[shard] + fingerprint
+
+    def corrupt_counter(self, shard: int) -> str:
+        """Counts the records that were set aside."""
+        return f"{self._roots[shard]}queue:corrupt"

@@ -1,0 +1,82 @@
+-- Shared by every script (prepended to each): time, records, and what "pending" means.
+--
+-- A record is a hash, one for each fingerprint:
+--   g        generation of the open request, or of the one to be created
+--   h        generation of the open request; absent while none is known
+--   w        when it was last written to Kubernetes (ms)
+--   t        failed attempts since then
+--   f        latest startsAt of a firing occurrence
+--   r, e     startsAt and end of the latest episode that ended
+--   m        what the open request's resolved annotation says
+--   p, q     the payload, and '1' where there is one (cheaper to ask for)
+--   d        why the request cannot be written (it is among the dead letters)
+--   n:SLOT   what the slot has reached         b:SLOT  up to where that is settled
+--
+-- All times are Redis's own, so that replicas with wrong clocks agree.
+
+local PENDING_LIFE = 691200000  -- 8 days: as long as anything is to be written
+local SETTLED_LIFE = 3600000    -- 1 hour: as long as a late message may speak of it
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function number(text)
+  return tonumber(text or '') or 0
+end
+
+-- Reads fields of a record. A key of another type is set aside for a day, and read as absent.
+local function fields(key, ...)
+  local found = redis.pcall('HMGET', key, ...)
+  if found.err then
+    redis.call('RENAME', key, key .. ':corrupt')
+    redis.call('PEXPIRE', key .. ':corrupt', 86400000)
+    redis.call('INCR', KEYS[1] .. ':corrupt')
+    redis.call('PEXPIRE', KEYS[1] .. ':corrupt', PENDING_LIFE)
+    return redis.call('HMGET', key, ...)
+  end
+  return found
+end
+
+local function record(key)
+  local flat = redis.pcall('HGETALL', key)
+  if flat.err then
+    fields(key, 'g')
+    return {}
+  end
+  local found = {}
+  for i = 1, #flat, 2 do found[flat[i]] = flat[i + 1] end
+  return found
+end
+
+-- The end of the latest episode, empty while a later one fires.
+local function resolved_mark(r, e, f)
+  if r and r ~= '' and r >= (f or '') then return e or '' end
+  return ''
+end
+
+-- The slots with something to write: {slot, value, base} each.
+local function unsettled(rec)
+  local found = {}
+  for field, text in pairs(rec) do
+    if string.sub(field, 1, 2) == 'n:' then
+      local slot = string.sub(field, 3)
+      local value, base = number(text), number(rec['b:' .. slot])
+      if value > base then found[#found + 1] = {slot, value, base} end
+    end
+  end
+  table.sort(found, function(one, other) return one[1] < other[1] end)
+  return found
+end
+
+local function mark_pending(rec)
+  return rec.h and resolved_mark(rec.r, rec.e, rec.f) ~= (rec.m or '')
+end
+
+-- Milliseconds until the next item is due, -1 where the queue is empty.
+local function next_due(queue, now)
+  local head = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')
+  if #head == 0 then return -1 end
+  return math.max(0, math.ceil(tonumber(head[2]) - now))
+end

@@ -1,0 +1,55 @@
+-- Confirm what was seen in Kubernetes: settle the slots that are covered, and no others.
+--
+-- KEYS  1 queue   2… one record a confirmation
+-- ARGV  1 MessagePack: {write interval ms, confirmations}
+--         confirmation: {fingerprint, {slot → settled}, open generation, closed generation, wrote, marked}
+-- Reply MessagePack: milliseconds until the next item is due, -1 where the queue is empty
+--
+-- What was admitted after the write stays pending and is due again. Settled slots that no message can speak of any
+-- more leave with the record, an hour after its last change.
+
+local interval, confirmations = unpack(cmsgpack.unpack(ARGV[1]))
+local queue = KEYS[1]
+local now = now_ms()
+
+for i, confirmation in ipairs(confirmations) do
+  local fingerprint, covered, open, closed, wrote, marked = unpack(confirmation)
+  local key = KEYS[i + 1]
+  local rec = record(key)
+  if next(rec) then
+    local set = {}
+    local function put(field, value)
+      set[#set + 1] = field
+      set[#set + 1] = value
+      rec[field] = tostring(value)
+    end
+    for slot, settled in pairs(covered) do
+      local value, base = number(rec['n:' .. slot]), number(rec['b:' .. slot])
+      local reached = math.min(value, settled)
+      if reached > base then put('b:' .. slot, string.format('%d', reached)) end
+    end
+    local h = rec.h and tonumber(rec.h)
+    if open > 0 and open >= (h or 0) and open > closed then
+      put('h', string.format('%d', open))
+      put('m', marked)
+      if open > number(rec.g) then put('g', string.format('%d', open)) end
+    elseif h and h <= closed then
+      redis.call('HDEL', key, 'h', 'm')
+      rec.h = nil
+    end
+    if wrote then put('w', string.format('%d', now)) end
+    if rec.t then redis.call('HDEL', key, 't') end
+    if #set > 0 then redis.call('HSET', key, unpack(set)) end
+    if rec.d then
+      redis.call('ZREM', queue, fingerprint)
+    elseif #unsettled(rec) > 0 or mark_pending(rec) then
+      redis.call('ZADD', queue, math.max(now, number(rec.w) + interval), fingerprint)
+      redis.call('PEXPIRE', key, PENDING_LIFE)
+    else
+      redis.call('ZREM', queue, fingerprint)
+      redis.call('PEXPIRE', key, SETTLED_LIFE)
+    end
+  end
+end
+redis.call('PEXPIRE', queue, PENDING_LIFE)
+return cmsgpack.pack(next_due(queue, now))

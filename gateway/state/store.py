@@ -1,0 +1,185 @@
+"""The store: the operations on Redis that the engine is written in, typed, each one script call.
+
+`Store` is the port; `RedisStore` is the real one. The simulation has a twin in Python, held to it by a contract test.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from gateway.state.client import Client
+from gateway.state.keys import Keys
+from gateway.state.records import (
+    Admission,
+    AdmitReply,
+    Claim,
+    Confirmation,
+    DeadLetter,
+    Note,
+)
+
+SWEEP_STEP = 200
+"""Records a sweep looks at in one call."""
+
+
+class Store(Protocol):
+    """What the engine asks of Redis. Every method may raise `StoreRefused` or `StoreUnsure`."""
+
+    @property
+    def shards(self) -> int: ...
+
+    def shard(self, group: str) -> int:
+        """The shard of a group."""
+
+    async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+        """Merge what the messages say, decide where each fingerprint stands, and queue what is to be written."""
+
+    async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
+        """Lease what is due, at most `limit` items for `lease` seconds."""
+
+    async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
+        """Settle what was seen in Kubernetes; returns ms until the next item is due, -1 where there is none."""
+
+    async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
+        """Make a claimed item due again in `delay` seconds."""
+
+    async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
+        """The generation under which the next request is created, above `known`."""
+
+    async def note(self, shard: int, notes: Sequence[Note]) -> None:
+        """Keep notes for the sender's retry."""
+
+    async def take_notes(self, shard: int, notes: Sequence[Note]) -> list[bool]:
+        """Hand out notes, each once."""
+
+    async def sweep(self, shard: int) -> int:
+        """Queue records that have something to write and are not queued; returns how many."""
+
+    async def bury(self, shard: int, fingerprint: str, reason: str) -> None:
+        """Put a fingerprint among the dead letters."""
+
+    async def exhume(self, shard: int, fingerprint: str) -> bool:
+        """Try a dead letter again."""
+
+    async def dead_letters(self, shard: int) -> list[DeadLetter]:
+        """All dead letters of the shard, the oldest first."""
+
+
+class RedisStore:
+    """The store over a Redis client."""
+
+    def __init__(self, client: Client, keys: Keys, *, write_interval: float) -> None:
+        self._client = client
+        self._keys = keys
+        self._interval = round(write_interval * 1000)
+        self._token = secrets.token_hex(8)
+        self._admit_reply = msgspec.msgpack.Decoder(AdmitReply)
+        self._claim_reply = msgspec.msgpack.Decoder(Claim)
+        self._int_reply = msgspec.msgpack.Decoder(int)
+        self._bools_reply = msgspec.msgpack.Decoder(list[bool])
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    @property
+    def shards(self) -> int:
+        return self._keys.shards
+
+    def shard(self, group: str) -> int:
+        return self._keys.shard(group)
+
+    async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+        prefix = self._keys.record_prefix(shard)
+        keys = [self._keys.queue(shard), self._keys.notes(shard)]
+        keys.extend([prefix + message.fingerprint for message in messages])
+        argument = self._encode((self._interval, notes_taken, messages))
+        return self._admit_reply.decode(await self._client.script("admit", keys, argument))
+
+    async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
+        keys = (self._keys.queue(shard), self._keys.sentinel(shard))
+        reply = await self._client.script(
+            "claim",
+            keys,
+            self._keys.record_prefix(shard),
+            limit,
+            round(lease * 1000),
+            self._token if identify else "",
+        )
+        return self._claim_reply.decode(reply)
+
+    async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
+        keys = [self._keys.queue(shard)]
+        keys.extend(self._keys.record(shard, confirmation.fingerprint) for confirmation in confirmations)
+        argument = self._encode((self._interval, confirmations))
+        return self._int_reply.decode(await self._client.script("confirm", keys, argument))
+
+    async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
+        keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint))
+        await self._client.script("postpone", keys, fingerprint, round(delay * 1000), attempts)
+
+    async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
+        keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint))
+        return int(await self._client.script("arrange", keys, known))
+
+    async def note(self, shard: int, notes: Sequence[Note]) -> None:
+        await self._client.script(
+            "note", (self._keys.queue(shard), self._keys.notes(shard)), self._encode(notes)
+        )
+
+    async def take_notes(self, shard: int, notes: Sequence[Note]) -> list[bool]:
+        keys = (self._keys.queue(shard), self._keys.notes(shard))
+        return self._bools_reply.decode(await self._client.script("take_notes", keys, self._encode(notes)))
+
+    async def sweep(self, shard: int) -> int:
+        prefix = self._keys.record_prefix(shard)
+        pattern = prefix.replace("[", "\\[").replace("?", "\\?").replace("*", "\\*") + "?" * 64
+        found = await self._client.scan(pattern)
+        mended = 0
+        for start in range(0, len(found), SWEEP_STEP):
+            keys = found[start : start + SWEEP_STEP]
+            fingerprints = [key.removeprefix(prefix) for key in keys]
+            mended += int(await self._client.script("sweep", [self._keys.queue(shard), *keys], *fingerprints))
+        return mended
+
+    async def bury(self, shard: int, fingerprint: str, reason: str) -> None:
+        keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint), self._keys.dead(shard))
+        await self._client.script("bury", keys, fingerprint, reason)
+
+    async def exhume(self, shard: int, fingerprint: str) -> bool:
+        keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint), self._keys.dead(shard))
+        return bool(await self._client.script("exhume", keys, fingerprint))
+
+    async def dead_letters(self, shard: int) -> list[DeadLetter]:
+        listed = await self._client.command("ZRANGE", self._keys.dead(shard), 0, -1, "WITHSCORES")
+        letters = []
+        for member, since in zip(listed[::2], listed[1::2], strict=True):
+            fingerprint = member.decode()
+            stored = await self._client.command("HGETALL", self._keys.record(shard, fingerprint))
+            record = {key.decode(): value for key, value in stored.items()}
+            if "d" in record:
+                letters.append(_letter(fingerprint, float(since), record))
+        return letters
+
+    async def ping(self) -> None:
+        """Raises where Redis does not answer."""
+        await self._client.command("PING")
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def _letter(fingerprint: str, since_ms: float, record: dict[str, bytes]) -> DeadLetter:
+    waiting = sum(
+        max(0, int(value) - int(record.get("b:" + field[2:], b"0")))
+        for field, value in record.items()
+        if field.startswith("n:")
+    )
+    return DeadLetter(
+        fingerprint=fingerprint,
+        reason=record["d"].decode("utf-8", "replace"),
+        since_ms=round(since_ms),
+        payload=record.get("p", b"").decode("utf-8", "replace"),
+        occurrences=waiting,
+    )
