@@ -1,0 +1,327 @@
+"""The engine: a webhook's readings in, verdicts out, and Kubernetes brought to match behind them.
+
+`accept` is the whole path of an alert. Everything else here is wiring: who tells whom when the index shows something
+new, and what runs in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from gateway import errors
+from gateway.engine import marks as marking
+from gateway.engine.admitting import Admitter, Fate
+from gateway.engine.ledger import Ledger, Slot
+from gateway.engine.ports import Ports
+from gateway.engine.reconciling import Reconciler
+from gateway.engine.repairing import Repairer
+from gateway.engine.views import view_of
+from gateway.engine.writing import Writer
+from gateway.intake.reading import Reading
+from gateway.kube.stored import Stored
+from gateway.model import Outcome, RequestRef, Verdict
+from gateway.state.records import Standing
+
+log = structlog.get_logger(__name__)
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The bounds and times of the engine, in seconds and pieces."""
+
+    ack_wait: float = 0.25
+    concurrency: int = 32
+    lease: float = 15.0
+    max_depth: int = 1000
+    max_unconfirmed: int = 50_000
+
+
+class Component(msgspec.Struct, frozen=True):
+    """How one part is doing."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class Engine:
+    """Takes alerts durably, and keeps Kubernetes as it should be."""
+
+    def __init__(self, ports: Ports, limits: Limits, *, process_id: str | None = None) -> None:
+        """`process_id` names this process in the marks; it is drawn if not given, and never used twice."""
+        self._store = ports.store
+        self._index = ports.index
+        self._synced = ports.synced
+        self._clock = ports.clock
+        self._metrics = ports.metrics
+        self._limits = limits
+        self._ledger = Ledger(process_id or secrets.token_hex(5))
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._stopping = False
+        self._writer = Writer(ports)
+        self._reconciler = Reconciler(
+            ports,
+            self._writer,
+            concurrency=limits.concurrency,
+            lease=limits.lease,
+            on_identity=self._identified,
+        )
+        self._repairer = Repairer(
+            ports, self._ledger, self._writer, on_due=self._reconciler.due, concurrency=limits.concurrency
+        )
+        self._admitter = Admitter(
+            ports,
+            self._ledger,
+            self._writer,
+            on_due=self._reconciler.due,
+            on_taken=self._confirmed,
+            concurrency=limits.concurrency,
+        )
+        ports.index.subscribe(self._on_change)
+
+    @property
+    def process_id(self) -> str:
+        """Names this process in the marks of requests."""
+        return self._ledger.process_id
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """The long-lived tasks, by name: to be started by whoever owns the process, and to be kept running."""
+        tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "assert": self._repairer.assert_unconfirmed,
+            "sweep": self._repairer.sweep,
+            "heal": self._repairer.heal,
+        }
+        for shard in range(self._store.shards):
+            tasks[f"reconcile-{shard}"] = lambda shard=shard: self._reconciler.run(shard)  # type: ignore[misc]
+        return tasks
+
+    # --- the path of an alert
+
+    async def accept(self, readings: Sequence[Reading], body: bytes, *, received_at: str) -> list[Verdict]:
+        """Take the alerts of one webhook; the verdicts in the same order. A return means that all are durable.
+
+        Raises `NotDurable` where some are not, `Overloaded` where a bound is reached.
+        """
+        if not readings:
+            return []
+        if self._ledger.unconfirmed >= self._limits.max_unconfirmed:
+            raise errors.Overloaded("too many accepted alerts are not confirmed by Kubernetes yet")
+        limited = self._reconciler.failing and self._reconciler.depth >= self._limits.max_depth
+        began = self._clock.monotonic()
+        fates = await self._admitter.admit(readings, body, limited=limited)
+        self._metrics.admission_duration.observe(self._clock.monotonic() - began)
+        waited = [
+            reading.fingerprint
+            for reading, fate in zip(readings, fates, strict=True)
+            if fate.standing is Standing.NEW or fate.standing is Standing.PENDING
+        ]
+        if waited:
+            await self._await_requests(waited)
+        opened: set[str] = set()
+        return [self._verdict(reading, fate, opened) for reading, fate in zip(readings, fates, strict=True)]
+
+    async def _await_requests(self, fingerprints: Sequence[str]) -> None:
+        """Give new requests `ack_wait` to exist, so that the usual answer can name them as created."""
+        missing = [fp for fp in dict.fromkeys(fingerprints) if self._index.open(fp) is None]
+        if not missing or self._limits.ack_wait <= 0:
+            return
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[None]] = []
+        for fingerprint in missing:
+            future: asyncio.Future[None] = loop.create_future()
+            self._waiting.setdefault(fingerprint, []).append(future)
+            futures.append(future)
+        try:
+            async with asyncio.timeout(self._limits.ack_wait):
+                for future in futures:
+                    await future
+        except (TimeoutError, asyncio.CancelledError):
+            pass  # all is durable: whoever cancelled gets the answer, or a sender that is told to retry counts twice
+        finally:
+            for fingerprint, future in zip(missing, futures, strict=True):
+                left = [other for other in self._waiting.get(fingerprint, ()) if other is not future]
+                if left:
+                    self._waiting[fingerprint] = left
+                else:
+                    self._waiting.pop(fingerprint, None)
+
+    def _verdict(self, reading: Reading, fate: Fate, opened: set[str]) -> Verdict:
+        fingerprint = reading.fingerprint
+        if fate.standing is None:
+            return Verdict(outcome=Outcome.INVALID, fingerprint=fingerprint, detail=fate.detail)
+        stored = self._index.open(fingerprint)
+        if fate.standing is Standing.RESOLVED or fate.standing is Standing.STALE:
+            return Verdict(
+                outcome=Outcome.RESOLVED,
+                fingerprint=fingerprint,
+                request=stored.ref if stored is not None else None,
+            )
+        if stored is not None and stored.generation >= fate.generation:
+            outcome = Outcome.DUPLICATE
+            if fate.standing is Standing.NEW and fingerprint not in opened:
+                opened.add(fingerprint)
+                outcome = Outcome.CREATED
+            return Verdict(
+                outcome=outcome,
+                fingerprint=fingerprint,
+                request=stored.ref,
+                occurrence_count=self._count(stored),
+            )
+        if fate.standing in (Standing.OPEN, Standing.SETTLED):
+            return Verdict(
+                outcome=Outcome.DUPLICATE, fingerprint=fingerprint, request=self._place(reading, fate)
+            )
+        detail = (
+            "its request cannot be written as it is: see the dead letters"
+            if fate.standing is Standing.DEAD
+            else None
+        )
+        return Verdict(
+            outcome=Outcome.QUEUED, fingerprint=fingerprint, request=self._place(reading, fate), detail=detail
+        )
+
+    def _place(self, reading: Reading, fate: Fate) -> RequestRef | None:
+        if not fate.generation:
+            return None
+        return self._writer.place(reading.namespace, reading.alertname, reading.fingerprint, fate.generation)
+
+    def _count(self, stored: Stored) -> int:
+        slot = self._ledger.get(stored.fingerprint)
+        return stored.count + (slot.unconfirmed if slot is not None else 0)
+
+    # --- what the index shows
+
+    def _identified(self, shard: int, identity: str) -> None:
+        self._repairer.identify(shard, identity)
+
+    def _on_change(self, fingerprint: str) -> None:
+        """The index learnt something about a fingerprint, from the watch or from an own write."""
+        waiting = self._waiting.get(fingerprint)
+        if waiting and self._index.open(fingerprint) is not None:
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+        slot = self._ledger.get(fingerprint)
+        if slot is not None:
+            settled = marking.floors(view_of(self._index, fingerprint).all_marks()).get(slot.name, 0)
+            if settled > slot.conf:
+                newly = self._ledger.confirm(slot, settled)
+                if newly:
+                    self._confirmed(fingerprint, newly)
+        stored = self._index.requests(fingerprint)
+        if len(stored) > 1 and any(request.open for request in stored):
+            self._repairer.torn(fingerprint)
+
+    def _confirmed(self, fingerprint: str, newly: int) -> None:
+        """So many accepted occurrences are in stored requests now: count what they were."""
+        slot = self._ledger.get(fingerprint)
+        created = 0
+        if slot is not None:
+            created = min(newly, self._newly_opened(slot))
+            if created:
+                source = "recovery" if slot.lost else "immediate"
+                slot.lost = False
+                self._metrics.crds_created[source].inc(created)
+        if newly > created:
+            self._metrics.alerts_deduplicated["duplicate"].inc(newly - created)
+
+    def _newly_opened(self, slot: Slot) -> int:
+        """How many requests this slot's occurrences opened that were not counted as created before."""
+        opened = [
+            stored.generation
+            for stored in self._index.requests(slot.fingerprint)
+            if stored.generation > slot.opened
+            and marking.opener(marking.parse(stored.applied, slot.fingerprint)) == slot.name
+        ]
+        if opened:
+            slot.opened = max(opened)
+        return len(opened)
+
+    # --- what people ask
+
+    def ready(self) -> bool:
+        """Whether alerts can be accepted now, in whichever way."""
+        return not self._stopping and (self._reconciler.reachable or self._synced())
+
+    def health(self) -> list[Component]:
+        """How each part is doing, from memory."""
+        return [
+            Component(
+                "redis", self._reconciler.reachable, "" if self._reconciler.reachable else "does not answer"
+            ),
+            Component(
+                "kubernetes", self._synced(), "" if self._synced() else "requests could not be listed yet"
+            ),
+            Component(
+                "writes",
+                not self._reconciler.failing,
+                f"{self._reconciler.depth} requests wait to be written" if self._reconciler.failing else "",
+            ),
+        ]
+
+    def status(self) -> Mapping[str, Any]:
+        """The state of everything, from memory."""
+        return {
+            "process": self.process_id,
+            "queue": {"depth": self._reconciler.depth, "failing": self._reconciler.failing},
+            "unconfirmed": self._ledger.unconfirmed,
+            "slots": len(self._ledger),
+            "requests": len(self._index),
+            "synced": self._synced(),
+        }
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many fingerprints have accepted occurrences that no stored request covers yet."""
+        return self._ledger.unconfirmed
+
+    @property
+    def queue_depth(self) -> int:
+        """Requests waiting to be written, over all shards, as last seen."""
+        return self._reconciler.depth
+
+    async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
+        """What is known of a fingerprint; None where nothing is."""
+        requests = self._index.requests(fingerprint)
+        slot = self._ledger.get(fingerprint)
+        if not requests and slot is None:
+            return None
+        return {
+            "fingerprint": fingerprint,
+            "unconfirmed": slot.unconfirmed if slot is not None else 0,
+            "requests": [
+                {
+                    "namespace": stored.namespace,
+                    "name": stored.name,
+                    "generation": stored.generation,
+                    "phase": stored.phase,
+                    "open": stored.open,
+                    "occurrenceCount": stored.count,
+                }
+                for stored in requests
+            ],
+        }
+
+    async def stop(self, timeout: float) -> None:
+        """Finish what is under way: admissions, writes, and what Kubernetes has not confirmed yet.
+
+        The background tasks have to run until this returns; past `timeout` seconds leases are handed back, and what
+        is left is Redis's.
+        """
+        self._stopping = True
+        deadline = self._clock.monotonic() + timeout
+        try:
+            async with asyncio.timeout(timeout):
+                await self._admitter.close()
+                while self._ledger.unconfirmed:  # noqa: ASYNC110 - it ends once, and then nobody waits any more
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.warning(
+                "stopping with alerts that Kubernetes has not confirmed", alerts=self._ledger.unconfirmed
+            )
+        await self._reconciler.stop(max(0.2, deadline - self._clock.monotonic()))

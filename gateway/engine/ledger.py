@@ -1,0 +1,184 @@
+"""The ledger: what this process accepted, numbered by itself, until Kubernetes has it.
+
+A slot is this process's count for one fingerprint. Only this process assigns its numbers, and they only grow:
+
+* `acc`   taken for certain by Redis or Kubernetes;
+* `sent`  the highest number ever sent anywhere. What lies between `acc` and `sent` are *ghosts*: their outcome is
+          unknown, and the next admission sends the same numbers again, so that a ghost is never a second occurrence;
+* `conf`  settled by a stored request.
+
+While `acc > conf` the slot is *unconfirmed*: it keeps what its request is made of, and is asserted again and again
+until a stored request covers it. That, and not Redis, is why losing all of Redis's data loses nothing.
+
+A slot's name is never used again. It leaves memory only when nothing about it is open any more, because a message
+about it may still be under way, and would then speak of other occurrences.
+
+Pure: no I/O, the clock handed in (monotonic seconds).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from gateway.model import Signal
+
+FIRST_ASSERTION = 2.0
+"""Seconds after which an unconfirmed slot is asserted for the first time."""
+
+LONGEST_ASSERTION = 30.0
+"""Seconds between assertions at the most."""
+
+GHOST_LIFE = 3600.0
+"""Seconds after which a slot with nothing but ghosts is given up: a sender retries for minutes, not for hours."""
+
+
+class Source(Protocol):
+    """What a request can be made of; built only when it is needed."""
+
+    @property
+    def starts_at(self) -> str: ...
+
+    def signal(self) -> Signal: ...
+
+
+class Slot:
+    """One process's count for one fingerprint."""
+
+    __slots__ = (
+        "acc",
+        "asserted_at",
+        "conf",
+        "counted",
+        "delay",
+        "fingerprint",
+        "lost",
+        "name",
+        "opened",
+        "sent",
+        "source",
+        "touched",
+        "unconfirmed_since",
+    )
+
+    def __init__(self, name: str, fingerprint: str, now: float) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.acc = 0
+        self.sent = 0
+        self.conf = 0
+        self.counted = 0
+        """How many accepted occurrences were told as confirmed: min(acc, conf), once each."""
+        self.source: Source | None = None
+        """What the request is made of, while anything is unconfirmed."""
+        self.touched = now
+        self.unconfirmed_since = now
+        self.asserted_at = now
+        self.delay = FIRST_ASSERTION
+        self.lost = False
+        """Redis had forgotten the record when it was asserted: a request made now is the repair's doing."""
+        self.opened = 0
+        """The last generation that this slot counted as created."""
+
+    @property
+    def unconfirmed(self) -> int:
+        """Accepted occurrences that no stored request covers yet."""
+        return max(0, self.acc - self.conf)
+
+    @property
+    def idle(self) -> bool:
+        return self.conf >= self.acc and self.sent <= self.acc
+
+
+class Ledger:
+    """All slots of this process."""
+
+    def __init__(self, process_id: str) -> None:
+        self.process_id = process_id
+        self._slots: dict[str, Slot] = {}
+        self._unconfirmed: dict[str, Slot] = {}
+        self._numbers = itertools.count(1)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def get(self, fingerprint: str) -> Slot | None:
+        return self._slots.get(fingerprint)
+
+    def open(self, fingerprint: str, now: float) -> Slot:
+        """The fingerprint's slot; a new one, under a name never used before, where there is none."""
+        slot = self._slots.get(fingerprint)
+        if slot is None:
+            slot = Slot(f"{self.process_id}.{next(self._numbers)}", fingerprint, now)
+            self._slots[fingerprint] = slot
+        return slot
+
+    def send(self, slot: Slot, occurrences: int, now: float) -> int:
+        """The number to send for so many more occurrences. Ghosts are reused, taken numbers never are."""
+        value = slot.acc + occurrences
+        slot.sent = max(slot.sent, value)
+        slot.touched = now
+        return value
+
+    def taken(self, slot: Slot, value: int, source: Source, now: float) -> int:
+        """Redis or Kubernetes has taken everything up to `value`, whatever the webhook is answered later.
+
+        Returns how many accepted occurrences are newly known as confirmed.
+        """
+        if value > slot.acc:
+            if slot.acc <= slot.conf:
+                slot.unconfirmed_since = slot.asserted_at = now
+                slot.delay = FIRST_ASSERTION
+            slot.acc = value
+        if slot.acc > slot.conf:
+            slot.source = source
+            self._unconfirmed[slot.fingerprint] = slot
+        return self._settle(slot)
+
+    def confirm(self, slot: Slot, value: int) -> int:
+        """A stored request settles the slot up to `value`; returns like `taken`."""
+        slot.conf = max(slot.conf, value)
+        if slot.conf >= slot.acc:
+            slot.source = None
+            self._unconfirmed.pop(slot.fingerprint, None)
+        return self._settle(slot)
+
+    def _settle(self, slot: Slot) -> int:
+        newly = min(slot.acc, slot.conf) - slot.counted
+        slot.counted += newly
+        return newly
+
+    @property
+    def unconfirmed(self) -> int:
+        """How many slots have accepted occurrences that no stored request covers yet."""
+        return len(self._unconfirmed)
+
+    def due(self, now: float) -> Iterator[Slot]:
+        """The unconfirmed slots that are to be asserted now; each backs off up to `LONGEST_ASSERTION`."""
+        for slot in list(self._unconfirmed.values()):
+            if now >= slot.asserted_at + slot.delay:
+                slot.asserted_at = now
+                slot.delay = min(max(slot.delay, FIRST_ASSERTION) * 2, LONGEST_ASSERTION)
+                yield slot
+
+    def hurry(self) -> None:
+        """Every unconfirmed slot is due now: Redis, or its data, is not what it was."""
+        for slot in self._unconfirmed.values():
+            slot.delay = 0.0
+
+    def forget(self, fingerprints: Iterable[str], now: float) -> int:
+        """Drop the slots of fingerprints that no open request holds, as far as nothing about them is open."""
+        dropped = 0
+        for fingerprint in fingerprints:
+            slot = self._slots.get(fingerprint)
+            if slot is None or slot.conf < slot.acc:
+                continue
+            if slot.idle or now - slot.touched > GHOST_LIFE:
+                del self._slots[fingerprint]
+                dropped += 1
+        return dropped
+
+    def fingerprints(self) -> list[str]:
+        """Every fingerprint that has a slot."""
+        return list(self._slots)

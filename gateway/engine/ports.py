@@ -1,0 +1,60 @@
+"""What the engine needs from outside, as protocols: production and the simulation hand in what fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.kube.index import Index
+from gateway.kube.stored import Head, Stored
+from gateway.model import RequestRef
+from gateway.state.store import Store
+from gateway.telemetry.metrics import Metrics
+
+
+class Cluster(Protocol):
+    """The Kubernetes API, as far as requests are concerned. Every method may raise a `KubeError`."""
+
+    async def create(self, namespace: str, body: bytes) -> Stored: ...
+
+    async def patch(self, ref: RequestRef, body: bytes) -> Stored: ...
+
+    async def get(self, ref: RequestRef) -> Stored: ...
+
+    async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None: ...
+
+    async def heads(self, fingerprints: Sequence[str]) -> list[Head]: ...
+
+
+class Spaces(Protocol):
+    """What is known of namespaces."""
+
+    def exists(self, namespace: str) -> bool | None:
+        """None where it is not known."""
+
+
+class Clock(Protocol):
+    """The two clocks. Only the composition root and the simulation make one."""
+
+    def monotonic(self) -> float:
+        """Seconds that only rise, for time-outs and ages."""
+
+    def wall(self) -> str:
+        """The time of day, RFC 3339, UTC, with nanoseconds in a fixed width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything around the engine."""
+
+    store: Store
+    cluster: Cluster
+    index: Index
+    spaces: Spaces
+    synced: Callable[[], bool]
+    """Whether the index has listed everything, and follows."""
+    fallback_namespace: str
+    """Where requests go whose alert names no namespace that exists."""
+    clock: Clock
+    metrics: Metrics

@@ -1,0 +1,240 @@
+"""Reconciling: whatever is due in the work queue is claimed, written to Kubernetes and confirmed.
+
+Creating, counting, retrying and taking over from a dead replica are this one loop. It sleeps until the next item is
+due, is woken when an admission makes one due earlier, and looks in every `POLL` seconds anyway, because another
+replica may have died with a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+
+from gateway import errors
+from gateway.engine.coalescing import Coalescer
+from gateway.engine.planning import Demand, Entry
+from gateway.engine.ports import Ports
+from gateway.engine.writing import MissingPayload, Writer
+from gateway.model import Signal
+from gateway.resilience.backoff import retry_delay
+from gateway.state.payloads import decode
+from gateway.state.records import Claim, Claimed, Confirmation
+
+log = structlog.get_logger(__name__)
+
+POLL = 0.5
+"""Seconds between looks into a quiet queue."""
+
+MOST_CONFIRMATIONS = 100
+
+PATIENCE = 12
+"""Unexpected failures in a row after which an item is put among the dead letters instead of being tried for ever."""
+
+
+class Reconciler:
+    """Makes Kubernetes match what Redis says."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        writer: Writer,
+        *,
+        concurrency: int,
+        lease: float,
+        on_identity: Callable[[int, str], None],
+    ) -> None:
+        """`on_identity(shard, identity)`: which server and which life of its data answered."""
+        store = ports.store
+        self._store = store
+        self._writer = writer
+        self._clock = ports.clock
+        self._metrics = ports.metrics
+        self._concurrency = concurrency
+        self._lease = lease
+        self._on_identity = on_identity
+        self._active: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._wakes = [asyncio.Event() for _ in range(store.shards)]
+        self._due_at = [0.0] * store.shards
+        self._asked_at = [float("-inf")] * store.shards
+        self._confirmers = [
+            Coalescer[Confirmation](self._confirmer(shard), most=MOST_CONFIRMATIONS)
+            for shard in range(store.shards)
+        ]
+        self._stopping = False
+        self.depths = [0] * store.shards
+        """Items in each shard's queue, as last seen."""
+        self.failing = False
+        """The last write that was tried failed in a way that may pass."""
+        self.reachable = True
+        """Whether the last claim was answered."""
+
+    @property
+    def depth(self) -> int:
+        return sum(self.depths)
+
+    def due(self, shard: int, milliseconds: int) -> None:
+        """An item of the shard's queue will be due then."""
+        at = self._clock.monotonic() + milliseconds / 1000
+        if at < self._due_at[shard]:
+            self._due_at[shard] = at
+            self._wakes[shard].set()
+
+    async def run(self, shard: int) -> None:
+        """Serve one shard's queue until cancelled."""
+        while not self._stopping:
+            try:
+                await self._serve(shard)
+            except errors.StoreError:
+                self.reachable = False
+                self._due_at[shard] = self._clock.monotonic() + POLL
+            await self._rest(shard)
+
+    async def stop(self, timeout: float) -> None:
+        """Claim nothing more, let writes end, and hand back the leases of those that do not."""
+        self._stopping = True
+        for wake in self._wakes:
+            wake.set()
+        if self._active:
+            await asyncio.wait(self._active.values(), timeout=timeout)
+        left = dict(self._active)
+        for task in left.values():
+            task.cancel()
+        for (shard, fingerprint), task in left.items():
+            await asyncio.gather(task, return_exceptions=True)
+            try:
+                await self._store.postpone(shard, fingerprint, delay=0.0, attempts=0)
+            except errors.StoreError:
+                break
+
+    async def _rest(self, shard: int) -> None:
+        wake = self._wakes[shard]
+        wait = min(POLL, self._due_at[shard] - self._clock.monotonic())
+        if len(self._active) >= self._concurrency:
+            wait = POLL  # a write that ends wakes us
+        if wait > 0 and not wake.is_set():
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(wait, wake.set)
+            try:
+                await wake.wait()
+            finally:
+                timer.cancel()
+        else:
+            await asyncio.sleep(0)
+        wake.clear()
+
+    async def _serve(self, shard: int) -> None:
+        free = self._concurrency - len(self._active)
+        if free <= 0:
+            return
+        now = self._clock.monotonic()
+        identify = now - self._asked_at[shard] >= POLL
+        self._due_at[shard] = now + POLL
+        claim: Claim = await self._store.claim(shard, limit=free, lease=self._lease, identify=identify)
+        self.reachable = True
+        if identify:
+            self._asked_at[shard] = now
+            self._on_identity(shard, claim.identity)
+        self.depths[shard] = claim.depth
+        if claim.due_in >= 0:
+            self._due_at[shard] = min(self._due_at[shard], now + claim.due_in / 1000)
+        for item in claim.items:
+            key = (shard, item.fingerprint)
+            if key in self._active:
+                continue  # its lease ran out under us; the write goes on, and its confirmation settles both
+            task = asyncio.create_task(self._reconcile(shard, item), name=f"write-{item.fingerprint[:10]}")
+            self._active[key] = task
+            task.add_done_callback(partial(self._finished, key))
+
+    def _finished(self, key: tuple[int, str], _: asyncio.Task[None]) -> None:
+        if len(self._active) >= self._concurrency:
+            for wake in self._wakes:
+                wake.set()
+        self._active.pop(key, None)
+
+    async def _reconcile(self, shard: int, item: Claimed) -> None:
+        demand = Demand(
+            entries={slot.slot: Entry(slot.value, slot.base) for slot in item.slots},
+            generation=item.generation,
+            firing_since=item.firing_since,
+            resolved_since=item.resolved_since,
+            resolved_at=item.resolved_at,
+        )
+        marked = item.resolved_at if item.resolved_since and item.resolved_since >= item.firing_since else ""
+        signal = decode(item.payload)
+        source: Callable[[], Signal] | None = None if signal is None else lambda: signal
+        try:
+            try:
+                written = await self._writer.write(
+                    item.fingerprint,
+                    demand,
+                    source,
+                    lambda fp, known: self._store.arrange(shard, fp, known=known),
+                )
+            except errors.KubeInvalid as error:
+                await self._bury(shard, item, str(error))
+                return
+            except (errors.KubeError, MissingPayload) as error:
+                await self._postpone(shard, item, error)
+                return
+            self.failing = False
+            confirmation = Confirmation(
+                item.fingerprint,
+                written.covered,
+                written.open_generation,
+                written.closed_generation,
+                written.wrote,
+                marked,
+            )
+            await self._confirmers[shard].submit(confirmation)
+        except errors.StoreError:
+            return  # the lease runs out, and somebody comes back to it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the item must not be lost or tried for ever
+            await self._unexpected(shard, item, error)
+
+    def _confirmer(self, shard: int) -> Callable[[list[Confirmation]], Awaitable[None]]:
+        async def confirm(confirmations: list[Confirmation]) -> None:
+            due_in = await self._store.confirm(shard, confirmations)
+            if due_in >= 0:
+                self.due(shard, due_in)
+
+        return confirm
+
+    async def _postpone(self, shard: int, item: Claimed, error: errors.KubeError | MissingPayload) -> None:
+        attempts = item.attempts + 1
+        retry_after = error.retry_after if isinstance(error, errors.KubeError) else None
+        delay = retry_delay(attempts, retry_after=retry_after)
+        self.failing = isinstance(error, errors.KubeThrottled | errors.KubeUnavailable | errors.KubeForbidden)
+        self._metrics.retries["k8s_api"].inc()
+        self._metrics.k8s_api_retry_backoff.observe(delay)
+        log.warning(
+            "request could not be written; it stays in the queue",
+            fingerprint=item.fingerprint,
+            attempt=attempts,
+            delay=delay,
+            error=str(error),
+        )
+        await self._store.postpone(shard, item.fingerprint, delay=delay, attempts=attempts)
+
+    async def _bury(self, shard: int, item: Claimed, reason: str) -> None:
+        self._metrics.dead_letters.inc()
+        log.error(
+            "request can never be written; it is among the dead letters",
+            fingerprint=item.fingerprint,
+            error=reason,
+        )
+        await self._store.bury(shard, item.fingerprint, reason[:500])
+
+    async def _unexpected(self, shard: int, item: Claimed, error: Exception) -> None:
+        log.error("writing a request failed unexpectedly", fingerprint=item.fingerprint, exc_info=error)
+        self._metrics.errors["reconcile"].inc()
+        try:
+            if item.attempts + 1 >= PATIENCE:
+                await self._bury(shard, item, f"{type(error).__name__}: {error}")
+            else:
+                delay = retry_delay(item.attempts + 1)
+                await self._store.postpone(shard, item.fingerprint, delay=delay, attempts=item.attempts + 1)
+        except errors.StoreError:
+            return

@@ -1,0 +1,363 @@
+"""Writing: the one place that changes requests in Kubernetes, for the queue, the fallback and the repair alike.
+
+`Writer.write` performs the steps that `planning.plan` names until nothing is left to do. It does not need Redis: the
+record's generation helps replicas to agree on a name at once, and without it a fresh list does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from gateway import errors
+from gateway.engine import marks as marking
+from gateway.engine.healing import Discard, GiveUp, heal
+from gateway.engine.planning import Arrange, Count, Create, Demand, Knowledge, Known, Refresh, Settled, plan
+from gateway.engine.ports import Clock, Cluster, Ports
+from gateway.engine.views import view_of
+from gateway.kube import objects
+from gateway.kube.index import Index
+from gateway.kube.stored import Stored
+from gateway.model import RequestRef, Signal
+from gateway.resilience.backoff import CONFLICT_DELAYS
+
+log = structlog.get_logger(__name__)
+
+MOST_STEPS = 40
+"""Steps after which a write gives up its turn: only rivals that never pause could need more."""
+
+LIST_BATCH = 50
+"""Fingerprints that one list asks for; longer selectors make longer URLs."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What stands in Kubernetes after a write."""
+
+    covered: dict[str, int]
+    open_generation: int
+    closed_generation: int
+    request: RequestRef | None
+    wrote: bool
+
+
+class Arbiter(Protocol):
+    """Names generations, so that all replicas create the same request under the same name."""
+
+    async def __call__(self, fingerprint: str, known: int) -> int: ...
+
+
+class MissingPayload(errors.GatewayError):
+    """A request has to be created, and nobody said what it is made of; a slot's owner will."""
+
+    retryable = True
+
+
+class Writer:
+    """Brings requests to what is demanded of them."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._index = ports.index
+        self._cluster = ports.cluster
+        self._spaces = ports.spaces
+        self._fallback_namespace = ports.fallback_namespace
+        self._synced = ports.synced
+        self._clock = ports.clock
+        self._metrics = ports.metrics
+        self._lists = _Lists(ports.index, ports.cluster, ports.clock)
+
+    async def write(
+        self,
+        fingerprint: str,
+        demand: Demand,
+        signal: Callable[[], Signal] | None,
+        arbiter: Arbiter | None,
+        *,
+        read_again: bool = False,
+    ) -> Written:
+        """Make Kubernetes match the demand.
+
+        `signal` says what a new request is made of. With `read_again` an answer that never came is followed by one
+        more reading before it counts as a failure: for callers that have no queue to come back from.
+
+        Raises `KubeError`, `StoreError` (from the arbiter) or `MissingPayload`; some of the demand may have been
+        written then, and the same call again does no harm.
+        """
+        turn = _Turn(
+            fingerprint,
+            demand,
+            signal,
+            arbiter,
+            knowledge=Knowledge.WATCHED if self._synced() else Knowledge.DOUBTFUL,
+        )
+        for _ in range(MOST_STEPS):
+            view = view_of(self._index, fingerprint)
+            step = plan(view, turn.demand, arbitrated=arbiter is not None, knowledge=turn.knowledge)
+            if isinstance(step, Settled):
+                closed = max((r.generation for r in view.requests if not r.open), default=0)
+                closed = max([closed, *(gone.generation for gone in view.gone)])
+                open_generation = step.request.generation if step.request else 0
+                ref = step.request.ref if step.request else None
+                return Written(step.covered, open_generation, closed, ref, turn.wrote)
+            try:
+                await self._perform(step, turn)
+            except errors.KubeUnavailable:
+                if not read_again:
+                    raise
+                read_again = False
+                await self._read_again(step, turn)
+        raise errors.KubeConflict(
+            "the request changed too often to be written; it stays in the queue", status=409
+        )
+
+    async def _perform(self, step: Count | Create | Arrange | Refresh, turn: _Turn) -> None:
+        match step:
+            case Count():
+                await self._count(step, turn)
+            case Create():
+                await self._create(step, turn)
+            case Refresh():
+                await self._lists.refresh(turn.fingerprint)
+                turn.knowledge = Knowledge.LISTED
+            case Arrange():
+                assert turn.arbiter is not None
+                generation = await turn.arbiter(turn.fingerprint, step.known)
+                turn.demand = msgspec.structs.replace(turn.demand, generation=generation)
+
+    async def _count(self, step: Count, turn: _Turn) -> None:
+        request = step.request
+        body = objects.patch_body(
+            resource_version=request.resource_version,
+            applied=marking.dump(step.marks, turn.fingerprint),
+            count=step.total,
+            last_seen=self._clock.wall(),
+            resolved_at=step.resolved_at or None,
+            resolved_starts_at=step.resolved_since or None,
+        )
+        try:
+            stored = await self._cluster.patch(request.ref, body)
+        except errors.KubeConflict:
+            await self._after_conflict(request, turn)
+        except errors.KubeNotFound:
+            self._index.remove(request.ref, request.uid, self._clock.monotonic())
+            turn.knowledge = Knowledge.DOUBTFUL
+        else:
+            turn.wrote = True
+            self._index.apply(stored)
+            if turn.conflicts:
+                self._metrics.crd_update_retry_success.inc()
+                turn.conflicts = 0
+
+    async def _after_conflict(self, request: Known, turn: _Turn) -> None:
+        self._metrics.crd_update_conflicts.inc()
+        if turn.conflicts >= len(CONFLICT_DELAYS):
+            raise errors.KubeConflict(
+                f"{request.ref} changed each time before it could be written", status=409
+            )
+        delay = CONFLICT_DELAYS[turn.conflicts]
+        turn.conflicts += 1
+        self._metrics.retries["k8s_api"].inc()
+        self._metrics.k8s_api_retry_backoff.observe(delay)
+        log.info("update met a conflict", request=str(request.ref), attempt=turn.conflicts, delay=delay)
+        await asyncio.sleep(delay)
+        await self._read(request.ref, request.uid, turn)
+
+    async def _read(self, ref: RequestRef, uid: str, turn: _Turn) -> None:
+        """Bring the index up to date with one request."""
+        try:
+            self._index.apply(await self._cluster.get(ref))
+        except errors.KubeNotFound:
+            self._index.remove(ref, uid, self._clock.monotonic())
+            turn.knowledge = Knowledge.DOUBTFUL
+
+    async def _read_again(self, step: Count | Create | Arrange | Refresh, turn: _Turn) -> None:
+        """After an answer that never came: the write may have happened."""
+        if isinstance(step, Count):
+            await self._read(step.request.ref, step.request.uid, turn)
+        else:
+            turn.knowledge = Knowledge.DOUBTFUL
+
+    async def _create(self, step: Create, turn: _Turn) -> None:
+        if turn.signal is None:
+            raise MissingPayload(f"nothing is known of what the request for {turn.fingerprint} is made of")
+        signal = turn.signal()
+        ref = self.place(signal.namespace, signal.alertname, turn.fingerprint, step.generation, turn)
+        body = objects.create_body(
+            signal,
+            namespace=ref.namespace,
+            name=ref.name,
+            generation=step.generation,
+            applied=marking.dump(step.marks, turn.fingerprint),
+            count=step.total,
+            first_seen=signal.received_at,
+            last_seen=max(signal.received_at, self._clock.wall()),
+            predecessor=step.predecessor.name if step.predecessor else "",
+        )
+        try:
+            stored = await self._cluster.create(ref.namespace, body)
+        except errors.KubeAlreadyExists:
+            await self._after_already_exists(ref, turn)
+        except errors.KubeNamespaceMissing:
+            if ref.namespace == self._fallback_namespace:
+                raise
+            turn.homeless = True
+        else:
+            turn.wrote = True
+            self._index.apply(stored)
+
+    async def _after_already_exists(self, ref: RequestRef, turn: _Turn) -> None:
+        """Success if it is the same problem's (somebody else was quicker), else the names collided."""
+        turn.knowledge = Knowledge.DOUBTFUL
+        try:
+            stored = await self._cluster.get(ref)
+        except errors.KubeNotFound:
+            return
+        if stored.fingerprint == turn.fingerprint:
+            self._index.apply(stored)
+        elif turn.digits == objects.LONG_DIGITS:
+            raise errors.KubeInvalid(
+                f"{ref} belongs to another problem, and so does the longer name", status=409
+            )
+        else:
+            turn.digits = objects.LONG_DIGITS
+
+    def place(
+        self, namespace: str, alertname: str, fingerprint: str, generation: int, turn: _Turn | None = None
+    ) -> RequestRef:
+        """Where the request of a generation is stored, as far as can be told before it is."""
+        homeless = turn is not None and turn.homeless
+        if homeless or not objects.is_namespace(namespace) or self._spaces.exists(namespace) is False:
+            namespace = self._fallback_namespace
+        digits = turn.digits if turn is not None else objects.DIGITS
+        return RequestRef(namespace, objects.request_name(alertname, fingerprint, generation, digits))
+
+    async def look_up(self, fingerprint: str) -> None:
+        """Bring the index up to date with everything that is stored for a fingerprint."""
+        await self._lists.refresh(fingerprint)
+
+    async def heal(self, fingerprint: str) -> bool:
+        """Take one healing step, if one is needed. Raises `KubeError`."""
+        step = heal(view_of(self._index, fingerprint))
+        if step is None:
+            return False
+        turn = _Turn(fingerprint, Demand({}), None, None, knowledge=Knowledge.WATCHED)
+        request = step.request
+        try:
+            if isinstance(step, GiveUp):
+                log.warning("two requests count the same; one gives it up", request=str(request.ref))
+                body = objects.patch_body(
+                    resource_version=request.resource_version,
+                    applied=marking.dump(step.marks, fingerprint),
+                    count=step.total,
+                )
+                self._index.apply(await self._cluster.patch(request.ref, body))
+            else:
+                assert isinstance(step, Discard)
+                log.warning("a request that counts nothing any more is deleted", request=str(request.ref))
+                await self._cluster.delete(
+                    request.ref, uid=request.uid, resource_version=request.resource_version
+                )
+                self._index.remove(request.ref, request.uid, self._clock.monotonic())
+        except (errors.KubeConflict, errors.KubeNotFound):
+            await self._read(request.ref, request.uid, turn)
+        return True
+
+
+class _Turn:
+    """What one write has learnt so far."""
+
+    __slots__ = (
+        "arbiter",
+        "conflicts",
+        "demand",
+        "digits",
+        "fingerprint",
+        "homeless",
+        "knowledge",
+        "signal",
+        "wrote",
+    )
+
+    def __init__(
+        self,
+        fingerprint: str,
+        demand: Demand,
+        signal: Callable[[], Signal] | None,
+        arbiter: Arbiter | None,
+        *,
+        knowledge: Knowledge,
+    ) -> None:
+        self.fingerprint = fingerprint
+        self.demand = demand
+        self.signal = signal
+        self.arbiter = arbiter
+        self.knowledge = knowledge
+        self.wrote = False
+        self.conflicts = 0
+        self.homeless = False
+        """The alert's namespace does not exist."""
+        self.digits = objects.DIGITS
+
+
+class _Lists:
+    """Fresh lists by fingerprint, one for everything that waits, with the index caught up to each."""
+
+    def __init__(self, index: Index, cluster: Cluster, clock: Clock) -> None:
+        self._index = index
+        self._cluster = cluster
+        self._clock = clock
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    async def refresh(self, fingerprint: str) -> None:
+        """Returns when the index knows what a list begun after this call shows. Raises `KubeError`."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(fingerprint, []).append(future)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run(), name="lists")
+        await future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch = {
+                fingerprint: self._waiting.pop(fingerprint)
+                for fingerprint in list(self._waiting)[:LIST_BATCH]
+            }
+            futures = [future for waiting in batch.values() for future in waiting]
+            try:
+                await self._catch_up(list(batch))
+            except errors.KubeError as error:
+                for future in futures:
+                    if not future.done():
+                        future.set_exception(error)
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                raise
+            else:
+                for future in futures:
+                    if not future.done():
+                        future.set_result(None)
+
+    async def _catch_up(self, fingerprints: Sequence[str]) -> None:
+        before = [stored for fingerprint in fingerprints for stored in self._index.requests(fingerprint)]
+        heads = await self._cluster.heads(fingerprints)
+        listed = {head.uid for head in heads}
+        for stored in before:
+            if stored.uid not in listed:  # deleted, or somebody took its label away
+                await self._fetch(stored.ref, stored.uid)
+        for head in heads:
+            known = self._index.get(head.ref)
+            if known is None or known.uid != head.uid or known.resource_version < head.resource_version:
+                await self._fetch(head.ref, head.uid)
+
+    async def _fetch(self, ref: RequestRef, uid: str) -> None:
+        try:
+            stored: Stored = await self._cluster.get(ref)
+        except errors.KubeNotFound:
+            self._index.remove(ref, uid, self._clock.monotonic())
+        else:
+            self._index.apply(stored)
