@@ -1,0 +1,109 @@
+"""Which faults go together, and what may be asked of the outcome.
+
+A process that dies together with the loss of the same data in Redis loses what only it knew: that is one of the named
+exceptions (until there is a journal), so no profile has both. Deletions go without writes that arrive late: a create
+that is performed after its request was deleted counts again, which is another.
+"""
+
+from __future__ import annotations
+
+from tests.simulation.world import Profile
+
+CALM = Profile("calm", close=0.15, delete=0.05, rival=1.0, resolve=0.1, repeat=0.1, one_open=True)
+"""No faults, but controllers that close and delete, and a rival writer: never two open requests of a problem."""
+
+KUBE = Profile("kube", kube_fault=0.2, close=0.1, rival=1.0, resolve=0.05, repeat=0.1, one_open=True)
+"""Kubernetes loses, delays and repeats; Redis does not, so even a 503 that is sent again counts once."""
+
+REDIS = Profile("redis", redis_fault=0.15, close=0.1, rival=0.3, repeat=0.1, one_open=True)
+
+BOTH = Profile(
+    "both", redis_fault=0.3, kube_fault=0.3, close=0.1, rival=0.5, deliveries=20, repeat=0.3, one_open=True
+)
+
+CRASH = Profile(
+    "crash",
+    redis_fault=0.1,
+    kube_fault=0.1,
+    outage=0.1,
+    lag=0.1,
+    crash=0.1,
+    pause=0.05,
+    close=0.1,
+    rival=0.3,
+    resolve=0.05,
+    lost_answer=0.03,
+    relist=0.02,
+    one_open=True,
+)
+"""Replicas die at any moment; Redis keeps what it was given."""
+
+LOSS = Profile(
+    "loss",
+    redis_fault=0.1,
+    kube_fault=0.1,
+    outage=0.1,
+    lag=0.1,
+    flush=0.05,
+    evict=0.1,
+    failover=0.1,
+    pause=0.05,
+    close=0.1,
+    rival=0.3,
+    resolve=0.05,
+    lost_answer=0.03,
+    relist=0.02,
+)
+"""Redis forgets all, some, or the latest; replicas live."""
+
+NOTES = Profile(
+    "notes",
+    redis_fault=0.5,
+    kube_fault=0.5,
+    outage=0.2,
+    failover=1.2,
+    problems=3,
+    shards=2,
+    deliveries=20,
+    repeat=0.9,
+)
+"""Many 503s, each of which took a part of its body, and bodies that come again."""
+
+FORK = Profile("fork", fork=0.4, redis_fault=0.05, kube_fault=0.1, rival=0.3, deliveries=20)
+"""Two open requests of one problem that count some of the same: they have to heal."""
+
+DELETE = Profile(
+    "delete",
+    redis_fault=0.1,
+    outage=0.1,
+    lag=0.05,
+    close=0.05,
+    delete=0.1,
+    resolve=0.05,
+    lost_answer=0.03,
+    relist=0.02,
+)
+
+CROWD = Profile(
+    "crowd",
+    replicas=3,
+    problems=3,
+    shards=2,
+    deliveries=24,
+    redis_fault=0.1,
+    kube_fault=0.1,
+    outage=0.05,
+    lag=0.1,
+    flush=0.03,
+    evict=0.1,
+    pause=0.05,
+    close=0.1,
+    rival=0.3,
+    lost_answer=0.03,
+)
+
+BURST = Profile("burst", problems=1, deliveries=400, duration=10.0)
+"""Nothing but duplicates, for counting writes."""
+
+ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD)
+BY_NAME = {profile.name: profile for profile in (*ALL, BURST)}

@@ -1,0 +1,524 @@
+"""The world of one schedule: servers, replicas, senders, controllers, and a nemesis; all from one seed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from gateway import errors
+from gateway.engine.engine import Engine, Limits
+from gateway.engine.ports import Ports
+from gateway.kube.index import Index
+from gateway.kube.stored import Head, Stored
+from gateway.model import Outcome, RequestRef, Severity, Signal
+from gateway.state.records import Admission, AdmitReply, Claim, Confirmation, DeadLetter, Note
+from gateway.telemetry.metrics import Metrics
+from tests.simulation.api import Api, Violation
+from tests.simulation.twin import ShardData, Twin
+
+_METRICS = Metrics(CollectorRegistry())
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Which faults a schedule has, as probabilities for each call or each second."""
+
+    name: str
+    replicas: int = 2
+    problems: int = 2
+    duration: float = 20.0
+    deliveries: int = 14
+    redis_fault: float = 0.0
+    kube_fault: float = 0.0
+    outage: float = 0.0
+    lag: float = 0.0
+    flush: float = 0.0
+    evict: float = 0.0
+    failover: float = 0.0
+    crash: float = 0.0
+    pause: float = 0.0
+    close: float = 0.0
+    delete: float = 0.0
+    rival: float = 0.0
+    resolve: float = 0.0
+    lost_answer: float = 0.0
+    relist: float = 0.0
+    fork: float = 0.0
+    repeat: float = 0.0
+    """How many deliveries come again, with the same body, after they were answered 2xx."""
+    shards: int = 1
+    one_open: bool = False
+    """Two open requests of a problem are a fault, be it for a moment."""
+
+
+@dataclass
+class SimReading:
+    """One alert as intake would hand it on."""
+
+    fingerprint: str
+    starts_at: str
+    resolved: bool = False
+    ends_at: str = ""
+    dated: bool = True
+    group: str = "prod/A"
+    namespace: str = "prod"
+    alertname: str = "A"
+
+    def signal(self) -> Signal:
+        return Signal(
+            fingerprint=self.fingerprint,
+            alertname=self.alertname,
+            namespace=self.namespace,
+            group=self.group,
+            labels={"alertname": self.alertname},
+            annotations={},
+            severity=Severity.WARNING,
+            environment="production",
+            priority="P2",
+            starts_at=self.starts_at,
+            received_at=self.starts_at,
+        )
+
+
+@dataclass
+class Tally:
+    """What senders know of one problem."""
+
+    accepted: int = 0
+    """Alerts answered 2xx as counted."""
+    maybe: int = 0
+    """Alerts whose answer never came, or whose sender gave up."""
+
+
+class Clock:
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> str:
+        return moment(self.monotonic())
+
+
+def moment(seconds: float) -> str:
+    """A fixed-width time so many seconds after a day's start."""
+    whole = int(seconds)
+    return (
+        f"2026-01-{1 + whole // 86400:02d}T{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+        f".{int((seconds - whole) * 1e9):09d}Z"
+    )
+
+
+class Wire:
+    """Between one replica and one server: loses, delays and repeats, as the nemesis says."""
+
+    def __init__(self, world: World, kind: str) -> None:
+        self.world = world
+        self.kind = kind
+        self.cut = False
+        self.dead = False
+        self.frozen: asyncio.Event | None = None
+
+    async def call(self, name: str, perform: Callable[[], Any]) -> Any:
+        world, rng = self.world, self.world.rng
+        if self.frozen is not None:
+            await self.frozen.wait()
+        if self.dead or self.cut or world.down[self.kind]:
+            await asyncio.sleep(0.001)
+            raise self._refused()
+        rate = (
+            world.profile.redis_fault if self.kind == "redis" else world.profile.kube_fault
+        ) * world.harshness
+        fate = rng.random()
+        latency = 0.0005 + 0.002 * rng.random()
+        if fate >= rate:
+            await asyncio.sleep(latency)
+            if self.dead:
+                raise self._refused()
+            result = perform()
+            await asyncio.sleep(latency)
+            return result
+        world.faulted(self.kind, name)
+        which = rng.randrange(5)
+        if which == 0:
+            world.trace(f"{self.kind} {name}: refused")
+            await asyncio.sleep(latency)
+            raise self._refused()
+        if which == 1:
+            world.trace(f"{self.kind} {name}: lost")
+            await asyncio.sleep(0.01)
+        elif which in (2, 3):
+            world.trace(f"{self.kind} {name}: performed, answer lost")
+            await asyncio.sleep(latency)
+            self._quietly(perform)
+            await asyncio.sleep(0.01)
+        else:
+            delay = rng.choice((0.05, 0.5, 3.0, 12.0))
+            world.trace(f"{self.kind} {name}: {delay} s late")
+            asyncio.get_running_loop().call_later(delay, self._quietly, perform)
+            await asyncio.sleep(0.01)
+        raise self._unsure()
+
+    def _quietly(self, perform: Callable[[], Any]) -> None:
+        try:
+            perform()
+        except errors.GatewayError:
+            pass
+        except Violation as violation:
+            self.world.violations.append(str(violation))
+
+    def _refused(self) -> errors.GatewayError:
+        if self.kind == "redis":
+            return errors.StoreRefused("refused", kind="connection")
+        return errors.KubeUnavailable("refused")
+
+    def _unsure(self) -> errors.GatewayError:
+        if self.kind == "redis":
+            return errors.StoreUnsure("timeout", kind="timeout")
+        return errors.KubeUnavailable("timeout")
+
+
+class SimStore:
+    """The store's port of one replica."""
+
+    def __init__(self, world: World, wire: Wire, token: str) -> None:
+        self._world = world
+        self._wire = wire
+        self._token = token
+
+    @property
+    def shards(self) -> int:
+        return self._world.redis.shards
+
+    def shard(self, group: str) -> int:
+        return self._world.redis.shard(group)
+
+    async def _call(self, name: str, perform: Callable[[Twin], Any]) -> Any:
+        return await self._wire.call(name, lambda: perform(self._world.redis))
+
+    async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+        kept = list(messages)
+        reply: AdmitReply = await self._call(
+            "admit", lambda redis: redis.admit(shard, kept, notes_taken=notes_taken)
+        )
+        return reply
+
+    async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
+        token = self._token if identify else ""
+        claim: Claim = await self._call(
+            "claim", lambda redis: redis.claim(shard, limit=limit, lease=lease, token=token)
+        )
+        return claim
+
+    async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
+        kept = list(confirmations)
+        return int(await self._call("confirm", lambda redis: redis.confirm(shard, kept)))
+
+    async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
+        await self._call(
+            "postpone", lambda redis: redis.postpone(shard, fingerprint, delay=delay, attempts=attempts)
+        )
+
+    async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
+        return int(await self._call("arrange", lambda redis: redis.arrange(shard, fingerprint, known=known)))
+
+    async def note(self, shard: int, notes: Sequence[Note]) -> None:
+        kept = list(notes)
+        await self._call("note", lambda redis: redis.note(shard, kept))
+
+    async def take_notes(self, shard: int, notes: Sequence[Note]) -> list[bool]:
+        kept = list(notes)
+        return list(await self._call("take_notes", lambda redis: redis.take_notes(shard, kept)))
+
+    async def sweep(self, shard: int) -> int:
+        return int(await self._call("sweep", lambda redis: redis.sweep(shard)))
+
+    async def bury(self, shard: int, fingerprint: str, reason: str) -> None:
+        await self._call("bury", lambda redis: redis.bury(shard, fingerprint, reason))
+
+    async def exhume(self, shard: int, fingerprint: str) -> bool:
+        return bool(await self._call("exhume", lambda redis: redis.exhume(shard, fingerprint)))
+
+    async def dead_letters(self, shard: int) -> list[DeadLetter]:
+        return list(await self._call("dead_letters", lambda redis: redis.dead_letters(shard)))
+
+
+class SimCluster:
+    """The cluster's port of one replica."""
+
+    def __init__(self, world: World, wire: Wire) -> None:
+        self._api = world.api
+        self._wire = wire
+
+    async def create(self, namespace: str, body: bytes) -> Stored:
+        stored: Stored = await self._wire.call("create", lambda: self._api.create(namespace, body))
+        return stored
+
+    async def patch(self, ref: RequestRef, body: bytes) -> Stored:
+        stored: Stored = await self._wire.call("patch", lambda: self._api.patch(ref, body))
+        return stored
+
+    async def get(self, ref: RequestRef) -> Stored:
+        stored: Stored = await self._wire.call("get", lambda: self._api.get(ref))
+        return stored
+
+    async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None:
+        await self._wire.call("delete", lambda: self._api.delete(ref, uid, resource_version))
+
+    async def heads(self, fingerprints: Sequence[str]) -> list[Head]:
+        kept = list(fingerprints)
+        return list(await self._wire.call("heads", lambda: self._api.heads(kept)))
+
+
+class SimSpaces:
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def exists(self, namespace: str) -> bool | None:
+        return namespace in self._api.namespaces
+
+
+class Replica:
+    """One gateway process: the real engine between two wires and a watch."""
+
+    def __init__(self, world: World, name: str, engine_type: type[Engine] = Engine) -> None:
+        self.world = world
+        self.name = name
+        self.index = world.make_index()
+        self.redis_wire = Wire(world, "redis")
+        self.kube_wire = Wire(world, "kube")
+        self.synced = False
+        self.store = SimStore(world, self.redis_wire, f"token-{name}")
+        self.engine = engine_type(
+            Ports(
+                store=self.store,
+                cluster=SimCluster(world, self.kube_wire),
+                index=self.index,
+                spaces=SimSpaces(world.api),
+                synced=lambda: self.synced,
+                fallback_namespace="fallback",
+                clock=Clock(),
+                metrics=_METRICS,
+            ),
+            Limits(ack_wait=0.25),
+            process_id=name,
+        )
+        self.watching = asyncio.Event()
+        self.watching.set()
+        self.tasks = [
+            asyncio.create_task(run(), name=f"{name}-{what}")
+            for what, run in self.engine.background().items()
+        ]
+        self.tasks.append(asyncio.create_task(self._watch(), name=f"{name}-watch"))
+        self.calls: dict[asyncio.Task[Any], None] = {}
+        self.alive = True
+
+    async def _watch(self) -> None:
+        api, rng, loop = self.world.api, self.world.rng, asyncio.get_running_loop()
+        await asyncio.sleep(0.01)
+        position = self._list()
+        arrived = asyncio.Event()
+        api.listeners.append(arrived.set)
+        while True:
+            while position < len(api.events):
+                if rng.random() < self.world.profile.lag * self.world.harshness:
+                    await asyncio.sleep(rng.choice((0.05, 0.5, 3.0)))
+                else:
+                    await asyncio.sleep(0.001)
+                await self.watching.wait()
+                if rng.random() < self.world.profile.relist * self.world.harshness:
+                    position = self._list()
+                    break
+                if position >= len(api.events):
+                    break
+                kind, stored = api.events[position]
+                position += 1
+                if kind == "DELETED":
+                    self.index.remove(stored.ref, stored.uid, loop.time(), stored)
+                else:
+                    self.index.apply(stored)
+            arrived.clear()
+            if position >= len(api.events):
+                await arrived.wait()
+
+    def _list(self) -> int:
+        api = self.world.api
+        self.index.replace(api.listed(), api.version, asyncio.get_running_loop().time())
+        self.synced = True
+        return len(api.events)
+
+    async def accept(self, readings: Sequence[SimReading], body: bytes) -> list[Any]:
+        """Post to this replica; raises what the engine does, and CancelledError where the process dies."""
+        task = asyncio.create_task(
+            self.engine.accept(readings, body, received_at=Clock().wall())  # type: ignore[arg-type]
+        )
+        self.calls[task] = None
+        try:
+            return await asyncio.wait_for(task, 10.0)
+        finally:
+            self.calls.pop(task, None)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing of it acts any more, and its memory is gone."""
+        self.alive = False
+        self.redis_wire.dead = self.kube_wire.dead = True
+        for task in (*self.tasks, *self.calls):
+            task.cancel()
+        self.engine = None  # type: ignore[assignment]
+
+
+@dataclass
+class World:
+    """Everything of one schedule."""
+
+    profile: Profile
+    seed: int
+    mutations: frozenset[str] = frozenset()
+    make_index: Callable[[], Index] = Index
+    engine_type: type[Engine] = Engine
+    rng: random.Random = field(init=False)
+    api: Api = field(init=False)
+    redis: Twin = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(f"{self.profile.name}:{self.seed}")
+        self.api = Api(("prod", "fallback"))
+        self.redis = Twin(
+            lambda: asyncio.get_running_loop().time() * 1000,
+            shards=self.profile.shards,
+            mutations=self.mutations,
+        )
+        self.down = {"redis": False, "kube": False}
+        self.harshness = 1.0
+        self.replicas: list[Replica] = []
+        self.tallies: dict[str, Tally] = {}
+        self.violations: list[str] = []
+        self.log: list[str] = []
+        self.notes_unsafe = False
+        """Something happened after which a note may be lost: a retry of a 503 may then count twice."""
+        self.born = 0
+        self.past: list[ShardData] | None = None
+
+    def trace(self, text: str) -> None:
+        self.log.append(f"{asyncio.get_running_loop().time() - 1000:9.4f} {text}")
+
+    def faulted(self, kind: str, name: str) -> None:
+        if name in ("note", "take_notes"):
+            self.notes_unsafe = True
+        if kind == "redis" and name == "admit":
+            self.notes_unsafe = True
+
+    def start_replica(self) -> Replica:
+        self.born += 1
+        replica = Replica(self, f"p{self.born}", self.engine_type)
+        self.replicas.append(replica)
+        return replica
+
+    def living(self) -> list[Replica]:
+        return [replica for replica in self.replicas if replica.alive]
+
+    # --- senders
+
+    async def send(self, readings: Sequence[SimReading], body: bytes, *, attempts: int = 12) -> None:
+        """Deliver one body as Alertmanager does: again and again until a 2xx, or given up."""
+        wait = 0.5
+        doubts = 0
+        first: Replica | None = None
+        for _ in range(attempts):
+            replica = self.rng.choice(self.living())
+            if first is not None and replica is not first:
+                # A note in the first one's memory is of no use here.
+                self.notes_unsafe = (
+                    self.notes_unsafe or self.profile.redis_fault > 0 or self.profile.outage > 0
+                )
+            first = first or replica
+            try:
+                verdicts = await replica.accept(readings, body)
+            except errors.NotDurable as error:
+                self.trace(f"{replica.name} 503 {body!r}: {error}")
+                doubts += self.notes_unsafe
+            except (asyncio.CancelledError, TimeoutError):
+                current = asyncio.current_task()
+                if current is not None and current.cancelling():
+                    raise
+                self.trace(f"{replica.name} gave no answer to {body!r}")
+                doubts += 1
+            else:
+                lost = self.rng.random() < self.profile.lost_answer * self.harshness
+                outcomes = [verdict.outcome for verdict in verdicts]
+                self.trace(
+                    f"{replica.name} {'2xx lost' if lost else '2xx'} {body!r} {[o.value for o in outcomes]}"
+                )
+                if not lost:
+                    self._count(readings, outcomes, doubts)
+                    return
+                doubts += 1
+            await asyncio.sleep(wait)
+            wait = min(wait * 1.5, 10.0)
+        self._count(readings, [Outcome.INVALID] * len(readings), doubts)
+
+    def _count(self, readings: Sequence[SimReading], outcomes: Sequence[Outcome], doubts: int) -> None:
+        for reading, outcome in zip(readings, outcomes, strict=True):
+            if not reading.resolved:
+                tally = self.tallies.setdefault(reading.fingerprint, Tally())
+                tally.maybe += doubts
+                if outcome in (Outcome.CREATED, Outcome.DUPLICATE, Outcome.QUEUED):
+                    tally.accepted += 1
+
+    # --- the end
+
+    async def settle(self, limit: float = 400.0) -> None:
+        """Faults end; everything has to come to rest."""
+        self.harshness = 0.0
+        self.down = {"redis": False, "kube": False}
+        for replica in self.living():
+            replica.redis_wire.cut = replica.kube_wire.cut = False
+            replica.watching.set()
+            for wire in (replica.redis_wire, replica.kube_wire):
+                if wire.frozen is not None:
+                    wire.frozen.set()
+                    wire.frozen = None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + limit
+        await asyncio.sleep(16.0)  # longer than a lease
+        while loop.time() < deadline:
+            await asyncio.sleep(4.0)
+            if self.at_rest():
+                version = self.api.version
+                await asyncio.sleep(4.0)
+                if self.at_rest() and self.api.version == version:
+                    return
+        self.violations.append("it does not come to rest")
+
+    def at_rest(self) -> bool:
+        return all(not replica.engine.unconfirmed for replica in self.living()) and not any(
+            shard.queue or any(rec.unsettled() for rec in shard.records.values()) for shard in self.redis.data
+        )
+
+    def judge(self, *, exact_open: bool) -> list[str]:
+        """What is wrong in the end: one line for each broken promise."""
+        found = list(self.violations)
+        held: dict[str, int] = {}
+        opened: dict[str, int] = {}
+        for stored in [*self.api.listed(), *(gone for finals in self.api.finals.values() for gone in finals)]:
+            held[stored.fingerprint] = held.get(stored.fingerprint, 0) + stored.count
+        for stored in self.api.open_requests():
+            opened[stored.fingerprint] = opened.get(stored.fingerprint, 0) + 1
+        for fingerprint in {**held, **self.tallies}:
+            tally = self.tallies.get(fingerprint, Tally())
+            count = held.get(fingerprint, 0)
+            if count < tally.accepted:
+                found.append(f"{fingerprint[:4]}: lost: {tally.accepted} accepted, {count} held")
+            if count > tally.accepted + tally.maybe:
+                found.append(
+                    f"{fingerprint[:4]}: surplus: {tally.accepted} accepted (+{tally.maybe}), {count} held"
+                )
+            if exact_open and self.api.split.get(fingerprint, 0) > 1:
+                found.append(f"{fingerprint[:4]}: {self.api.split[fingerprint]} requests were open at once")
+        return found
+
+
+Action = Callable[[World], Awaitable[None]]
