@@ -1,0 +1,307 @@
+"""The composition root: everything is made here, handed to whoever needs it, started, drained and stopped.
+
+`App` is embeddable: start it in any event loop, ask it for its addresses (port 0 takes a free one), stop it.
+It starts although Redis or the Kubernetes API is away, and goes on trying in the background. `serve` is an
+`App` until a signal comes.
+
+Stopping runs in the reverse order of starting, within `server.shutdown_timeout`:
+
+    not ready, new webhooks refused → webhooks under way answered → engine drained, leases handed back
+    → listener closed → background tasks ended → Redis and Kubernetes closed → metrics closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+
+from gateway import __version__
+from gateway.config.settings import Settings
+from gateway.engine.engine import Engine, Limits
+from gateway.engine.ports import Ports
+from gateway.errors import GatewayError
+from gateway.intake.reading import Intake
+from gateway.kube.client import Cluster
+from gateway.kube.connection import Connection
+from gateway.kube.index import Index
+from gateway.kube.namespaces import Namespaces, namespace_reflector
+from gateway.kube.observing import Verb
+from gateway.kube.reflector import request_reflectors
+from gateway.resilience.loop_lag import watch_loop
+from gateway.resilience.supervision import Ended, Supervisor
+from gateway.state.client import Client
+from gateway.state.keys import Keys
+from gateway.state.store import RedisStore
+from gateway.telemetry import logs
+from gateway.telemetry.metrics import Metrics, follow
+from gateway.web.service import Web
+from gateway.web.times import Stamp
+
+log = structlog.get_logger(__name__)
+
+CLOSING: Final = 2.0
+"""Seconds of the time to stop that are kept for ending tasks and closing connections."""
+
+
+class App:
+    """One gateway."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings: Final = settings
+        self.failed: Final = asyncio.Event()
+        """Set when something ended that the process cannot do without."""
+        self._web: Web | None = None
+        self._exits = AsyncExitStack()
+        self._deadline = 0.0
+
+    @property
+    def url(self) -> str:
+        """Where it takes webhooks, without a trailing slash; known once it is started."""
+        return self._web.gateway.url if self._web else ""
+
+    @property
+    def metrics_url(self) -> str:
+        """Where its metrics are, without the path; known once it is started."""
+        return self._web.metrics.url if self._web else ""
+
+    async def start(self) -> None:
+        """Start everything; a return means that webhooks are answered.
+
+        Raises `ConfigurationError` where the settings cannot be used and `OSError` where a port is taken;
+        then nothing is left running.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop everything, in order, within `server.shutdown_timeout`. Safe to call twice."""
+        self._deadline = time.monotonic() + self.settings.server.shutdown_timeout
+        await self._exits.aclose()
+
+    async def _start(self) -> None:
+        settings = self.settings
+        metrics = _metrics()
+        supervisor = Supervisor(
+            observe=_TaskEnds(metrics), stop_process=lambda _name: self.failed.set(), clock=time.monotonic
+        )
+        connection, cluster = _kubernetes(settings, _KubeMetrics(metrics))
+        await connection.open()
+        self._at_exit("kubernetes", connection.close)
+        client, store = _redis(settings, metrics)
+        self._at_exit("redis", client.close)
+        index, namespaces = Index(), Namespaces()
+        observer = _KubeMetrics(metrics)
+        reflectors = request_reflectors(cluster, index, clock=time.monotonic, observer=observer)
+        spaces = namespace_reflector(cluster, namespaces, observer=observer)
+        clock = SystemClock()
+        ports = Ports(
+            store=store,
+            cluster=cluster,
+            index=index,
+            spaces=namespaces,
+            synced=lambda: all(reflector.synced.is_set() for reflector in reflectors),
+            fallback_namespace=settings.kubernetes.fallback_namespace,
+            clock=clock,
+            metrics=metrics,
+        )
+        engine = Engine(ports, _limits(settings))
+        follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)
+        follow(metrics.k8s_api_request_queue_depth, lambda: engine.queue_depth)
+        intake = Intake(settings, namespaces.environment)
+        for reason in intake.denial_reasons:
+            metrics.policy_denials[reason].inc(0)
+        web = self._web = Web(
+            settings,
+            engine=engine,
+            intake=lambda: intake,
+            metrics=metrics,
+            stamp=clock.wall,
+            about=_about(supervisor),
+        )
+        await web.metrics.start()
+        self._exits.push_async_callback(web.metrics.stop)
+        self._at_exit("tasks", lambda: supervisor.stop(CLOSING / 2))
+        supervisor.start("loop-lag", lambda: watch_loop(metrics.event_loop_lag.set, clock=time.perf_counter))
+        for reflector in reflectors:
+            supervisor.start(f"watch {reflector.name}", reflector.run)
+        supervisor.start(f"watch {spaces.name}", spaces.run)
+        for name, run in engine.background().items():
+            supervisor.start(name, run)
+        self._exits.push_async_callback(web.gateway.stop)
+        self._exits.push_async_callback(lambda: engine.stop(self._left(CLOSING)))
+        self._exits.callback(supervisor.wind_down)  # the engine's stop lets its tasks return
+        await web.gateway.start()
+        self._exits.push_async_callback(lambda: web.gateway.drain(self._left(CLOSING) / 2))
+        log.info("started", version=__version__, url=self.url, metrics_url=self.metrics_url)
+
+    def _left(self, kept: float) -> float:
+        """Seconds until everything has to be stopped, less those that are kept for what follows."""
+        return max(0.1, self._deadline - time.monotonic() - kept)
+
+    def _at_exit(self, what: str, close: Callable[[], Awaitable[object]]) -> None:
+        """Close it when the time comes; neither an error nor a hang keeps the rest from being closed."""
+
+        async def bounded() -> None:
+            try:
+                async with asyncio.timeout(CLOSING):
+                    await close()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are to be closed, too
+                reason = str(error) or type(error).__name__
+                log.warning("could not be closed in order", what=what, error=reason)
+
+        self._exits.push_async_callback(bounded)
+
+
+async def serve(settings: Settings) -> None:
+    """Run a gateway until SIGTERM or SIGINT, then stop it in order. A second signal ends the process at once.
+
+    Raises `GatewayError` where the process stopped because a part of it ended that it cannot do without.
+    """
+    logs.configure(settings.log.level, settings.log.format)
+    app = App(settings)
+    signalled = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signalled.set)
+    ends = [asyncio.ensure_future(event.wait()) for event in (signalled, app.failed)]
+    try:
+        await app.start()
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        log.info("stopping")
+        await app.stop()
+        log.info("stopped")
+    if app.failed.is_set():
+        raise GatewayError("a background task ended that the gateway cannot do without; the log names it")
+
+
+class SystemClock:
+    """The real clocks."""
+
+    def __init__(self) -> None:
+        self.wall: Final = Stamp()
+        self.monotonic: Final = time.monotonic
+
+
+class _KubeMetrics:
+    """Counts what happens at the Kubernetes API."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def called(self, verb: Verb, code: int, seconds: float, error: str) -> None:
+        status = str(code)
+        self._metrics.k8s_api_requests[verb.value, status].inc()
+        if error and error != "Cancelled":
+            self._metrics.k8s_api_errors[status].inc()
+
+    def relisted(self, what: str) -> None:
+        log.info("listed", what=what)
+
+    def skipped(self, what: str, count: int) -> None:
+        log.warning("objects left out that cannot be read", what=what, objects=count)
+        self._metrics.errors["unreadable_object"].inc(count)
+
+    def credentials_reloaded(self) -> None:
+        log.info("Kubernetes credentials loaded again")
+
+
+class _RedisMetrics:
+    """Counts what happens at Redis."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def redis_failed(self, kind: str) -> None:
+        self._metrics.redis_operation_errors[kind].inc()
+
+
+class _TaskEnds:
+    """Counts background tasks that ended unexpectedly."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def __call__(self, ended: Ended) -> None:
+        self._metrics.errors["task"].inc()
+        self._metrics.retries["task"].inc()
+
+
+def _metrics() -> Metrics:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
+    metrics = Metrics(registry)
+    metrics.build(__version__)
+    return metrics
+
+
+def _kubernetes(settings: Settings, observer: _KubeMetrics) -> tuple[Connection, Cluster]:
+    kubernetes = settings.kubernetes
+    connection = Connection(
+        kubeconfig=kubernetes.kubeconfig,
+        context=kubernetes.context,
+        pool=kubernetes.concurrency + 8,  # watches and lists beside the writes
+        observer=observer,
+    )
+    cluster = Cluster(
+        connection,
+        terminal_phases=settings.dedup.terminal_phases,
+        namespaces=kubernetes.namespaces,
+        environment_label=settings.classify.environment_label,
+        observer=observer,
+    )
+    return connection, cluster
+
+
+def _redis(settings: Settings, metrics: Metrics) -> tuple[Client, RedisStore]:
+    redis = settings.redis
+    client = Client(
+        redis.url, timeout=redis.timeout, pool_size=redis.pool_size, observer=_RedisMetrics(metrics)
+    )
+    metrics.redis_pool_max_size.set(redis.pool_size)
+    follow(metrics.redis_pool_active_connections, lambda: client.active_connections)
+    keys = Keys(redis.prefix, redis.shards)
+    return client, RedisStore(client, keys, write_interval=settings.dedup.write_interval)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        ack_wait=settings.server.ack_wait,
+        concurrency=settings.kubernetes.concurrency,
+        lease=settings.queue.lease,
+        max_depth=settings.queue.max_depth,
+        max_unconfirmed=settings.unconfirmed.max,
+    )
+
+
+def _about(supervisor: Supervisor) -> Callable[[], dict[str, Any]]:
+    """The head of the status: what runs, since when, and how its tasks are doing."""
+    began = time.monotonic()
+
+    def about() -> dict[str, Any]:
+        tasks = {
+            state.name: {"running": state.running, "restarts": state.restarts, "error": state.error}
+            for state in supervisor.states()
+        }
+        return {
+            "version": __version__,
+            "uptimeSeconds": round(time.monotonic() - began, 1),
+            "tasks": tasks,
+        }
+
+    return about

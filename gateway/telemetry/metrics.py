@@ -1,0 +1,211 @@
+"""Every metric of the gateway, made once, in a registry that is handed in.
+
+The names and labels are a contract: dashboards and alert rules use them. A metric with labels is a mapping
+from label value to instrument (`metrics.crds_created["immediate"].inc()`): the values known beforehand exist
+from the start, so that a rate over them starts at zero, and the hot path pays for a dictionary look-up and an
+addition. No label ever takes a value that a sender can choose freely.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+# One `_created` sample beside each counter would double the text and tells what a restart tells already.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
+
+REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ADMISSION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
+BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+
+
+class ByLabel(dict[str, Instrument], Generic[Instrument]):
+    """The instruments of a metric with one label, by its value; made when first asked for, then kept."""
+
+    def __init__(self, metric: Instrument, known: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._metric = metric
+        for value in known:
+            self[value]  # creates it
+
+    def __missing__(self, value: str) -> Instrument:
+        made = self[value] = self._metric.labels(value)
+        return made
+
+
+class ByLabels(dict[tuple[str, ...], Instrument], Generic[Instrument]):
+    """The instruments of a metric with several labels, by the tuple of their values in the metric's order."""
+
+    def __init__(self, metric: Instrument) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, values: tuple[str, ...]) -> Instrument:
+        made = self[values] = self._metric.labels(*values)
+        return made
+
+
+class Metrics:
+    """All instruments. An attribute's name is the metric's without `gateway_` and `_total`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry: Final = registry
+
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"gateway_{name}_total", text, registry=registry)
+
+        def counters(name: str, text: str, label: str, known: Iterable[str] = ()) -> ByLabel[Counter]:
+            return ByLabel(Counter(f"gateway_{name}_total", text, [label], registry=registry), known)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"gateway_{name}", text, registry=registry)
+
+        # What arrived. `received` = crds_created + deduplicated + resolved + denied + invalid, summed over
+        # all replicas, once everything is confirmed and where no process died and no write was ambiguous.
+        self.alerts_received: Final = counter(
+            "alerts_received", "Alerts of webhooks that were answered 2xx, 403 or 422."
+        )
+        self.alerts_processed: Final = counter("alerts_processed", "Alerts accepted durably.")
+        self.alerts_deduplicated: Final = counters(
+            "alerts_deduplicated",
+            "Alerts counted on a request that existed already, at confirmation.",
+            "reason",
+            ("duplicate", "storm"),
+        )
+        self.alerts_resolved: Final = counter("alerts_resolved", "Alerts whose outcome was resolved.")
+        self.alerts_truncated: Final = counter(
+            "alerts_truncated", "Alerts that the sender says it left out of a webhook (truncatedAlerts)."
+        )
+        self.alerts_invalid: Final = counter("alerts_invalid", "Alerts that could not be taken as they are.")
+        self.policy_denials: Final = counters(
+            "policy_denials", "Alerts refused by a rule of the policy.", "reason"
+        )
+        self.admission_duration: Final = Histogram(
+            "gateway_admission_duration_seconds",
+            "From the call for admission until every alert of the webhook is durable.",
+            buckets=ADMISSION_SECONDS,
+            registry=registry,
+        )
+
+        # What became of it in Kubernetes.
+        self.crds_created: Final = counters(
+            "crds_created",
+            "RemediationRequests created, at confirmation.",
+            "source",
+            ("immediate", "buffer_expiration", "storm", "storm_bypass", "recovery"),
+        )
+        self.crd_update_conflicts: Final = counter(
+            "crd_update_conflicts", "Updates refused because the object had changed since it was read."
+        )
+        self.crd_update_retry_success: Final = counter(
+            "crd_update_retry_success", "Updates that passed after at least one conflict."
+        )
+        self.unconfirmed_alerts: Final = gauge(
+            "unconfirmed_alerts", "Accepted alerts that this process has not seen in a stored request yet."
+        )
+        self.dead_letters: Final = counter(
+            "dead_letters", "Requests set aside because the Kubernetes API will never take them as they are."
+        )
+
+        # Redis.
+        self.dedup_fallback: Final = counters(
+            "dedup_fallback",
+            "Admissions written to Kubernetes directly because Redis could not take them.",
+            "reason",
+            ("redis_unavailable", "redis_timeout", "redis_oom", "breaker_open"),
+        )
+        self.redis_operation_errors: Final = counters(
+            "redis_operation_errors", "Calls to Redis that failed.", "error"
+        )
+        self.redis_corrupt_entries: Final = counter(
+            "redis_corrupt_entries", "Entries in Redis set aside because they could not be read."
+        )
+        self.redis_reconnect_success: Final = counter(
+            "redis_reconnect_success", "Connections to Redis made again after a loss."
+        )
+        self.redis_pool_active_connections: Final = gauge(
+            "redis_pool_active_connections", "Connections to Redis in use."
+        )
+        self.redis_pool_max_size: Final = gauge(
+            "redis_pool_max_size", "Most connections to Redis that the pool may open."
+        )
+
+        # The Kubernetes API.
+        self.k8s_api_queries: Final = counters(
+            "k8s_api_queries",
+            "Questions that the watched index could not answer, asked of the API.",
+            "reason",
+        )
+        self.k8s_api_requests: Final = ByLabels(
+            Counter(
+                "gateway_k8s_api_requests_total",
+                "Calls to the Kubernetes API; code 0 where no answer came.",
+                ["verb", "code"],
+                registry=registry,
+            )
+        )
+        self.k8s_api_errors: Final = counters(
+            "k8s_api_errors",
+            "Calls to the Kubernetes API that failed, by HTTP status (0: no answer).",
+            "status",
+        )
+        self.k8s_api_retry_backoff: Final = Histogram(
+            "gateway_k8s_api_retry_backoff_seconds",
+            "Delays before a write to the Kubernetes API is tried again.",
+            buckets=BACKOFF_SECONDS,
+            registry=registry,
+        )
+        self.k8s_api_request_queue_depth: Final = gauge(
+            "k8s_api_request_queue_depth", "Requests waiting to be written to the Kubernetes API."
+        )
+        self.retries: Final = counters(
+            "retries", "Operations tried again.", "component", ("redis", "k8s_api", "task")
+        )
+
+        # The service itself.
+        self.requests: Final = ByLabels(
+            Counter(
+                "gateway_requests_total",
+                "HTTP requests answered; code 499 where the client left before the answer.",
+                ["route", "method", "code"],
+                registry=registry,
+            )
+        )
+        self.request_duration: Final = ByLabel(
+            Histogram(
+                "gateway_request_duration_seconds",
+                "From the request's headers until its answer was ready.",
+                ["route"],
+                buckets=REQUEST_SECONDS,
+                registry=registry,
+            )
+        )
+        self.token_validations: Final = counters(
+            "token_validations", "Credentials checked.", "result", ("valid", "invalid", "missing")
+        )
+        self.errors: Final = counters("errors", "Errors answered or met in the background.", "type")
+        self.event_loop_lag: Final = gauge(
+            "event_loop_lag_seconds", "Longest delay of the event loop within the last 15 seconds."
+        )
+        self._build_info: Final = Gauge(
+            "gateway_build_info",
+            "Always 1; what runs is in the labels.",
+            ["version", "python"],
+            registry=registry,
+        )
+
+    def build(self, version: str) -> None:
+        """Say which version of the gateway runs."""
+        self._build_info.labels(version, platform.python_version()).set(1)
+
+
+def follow(gauge: Gauge, read: Callable[[], float]) -> None:
+    """Let a gauge ask for its value when it is scraped. `read` must be quick and must not raise."""
+    gauge.set_function(read)

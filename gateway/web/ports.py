@@ -1,0 +1,47 @@
+"""What the web layer needs of the rest of the gateway, as protocols: production and tests hand it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gateway.intake.reading import Reading
+from gateway.model import Verdict
+
+
+class Component(Protocol):
+    """How one part of the gateway is doing."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str:
+        """For people; empty where there is nothing to say."""
+
+
+class Engine(Protocol):
+    """Where alerts become durable."""
+
+    async def accept(
+        self, readings: Sequence[Reading], body: bytes, *, received_at: str
+    ) -> Sequence[Verdict]:
+        """Take the alerts of one webhook; the verdicts in the same order. A return means that all are
+        durable.
+
+        Raises `NotDurable` or `Overloaded` where some are not. Past `server.request_timeout` the call is
+        cancelled: it then notes what was taken and ends within a moment, either way the sender tries again.
+        """
+
+    def status(self) -> Mapping[str, Any]:
+        """The state of everything, for `/v1/status`; quick, from memory."""
+
+    async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
+        """What is known about a fingerprint; None where nothing is. Raises `StoreError` or `KubeError`."""
+
+    def health(self) -> Sequence[Component]:
+        """How each part is doing, from memory."""
+
+    def ready(self) -> bool:
+        """Whether alerts can be accepted now, in whichever way."""

@@ -1,0 +1,94 @@
+"""The listeners: one for the gateway's routes, one for metrics, each with a shell of its own.
+
+aiohttp's low-level server is used, without its application and router: routes are few and fixed, and every
+request takes the shell's one path. What is not even HTTP is answered with a problem, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from gateway.web.shell import Shell
+
+BACKLOG: Final = 1024
+"""Connections that wait to be accepted: Alertmanager opens more than a hundred at once."""
+LINGER: Final = 2.0
+"""Seconds for which the rest of a refused body is read and dropped: the sender gets to read the answer."""
+
+
+class Listener:
+    """A listening socket and its connections."""
+
+    def __init__(self, shell: Shell, host: str, port: int, *, keepalive: float) -> None:
+        """`port` 0 takes a free one; idle connections are closed after `keepalive` seconds."""
+        self._shell = shell
+        self._host = host
+        self._port = port
+        self._keepalive = keepalive
+        self._runner: web.ServerRunner | None = None
+        self.url = ""
+        """Where it listens, without a trailing slash; empty before the start."""
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError` where the address cannot be had."""
+        server = _Server(
+            self._shell,
+            self._shell.bad_http,
+            keepalive_timeout=self._keepalive,
+            lingering_time=LINGER,
+            access_log=None,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def drain(self, grace: float) -> bool:
+        """Refuse what is new, say so on `/readyz`, finish what is under way; False where time ran out."""
+        return await self._shell.drain(grace)
+
+    async def stop(self) -> None:
+        """Close the socket and all connections; what is still under way gets a second."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._shell.close()
+
+
+class _Server(web.Server):
+    """Makes the protocol of each connection."""
+
+    def __init__(self, handler: Shell, bad_http: Callable[[], web.StreamResponse], **options: Any) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(handler, loop=loop)
+        self._bad_http = bad_http
+        self._options = {**options, "loop": loop}
+
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, self._bad_http, self._options)
+
+
+class _Protocol(web.RequestHandler):
+    __slots__ = ("_bad_http",)
+
+    def __init__(
+        self, server: web.Server, bad_http: Callable[[], web.StreamResponse], options: dict[str, Any]
+    ) -> None:
+        super().__init__(server, **options)
+        self._bad_http = bad_http
+
+    def handle_error(self, request: web.BaseRequest, *_what: object, **_more: object) -> web.StreamResponse:
+        """The answer to what cannot be parsed; every other request reaches the shell."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer has begun already")
+        return self._bad_http()

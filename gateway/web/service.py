@@ -1,0 +1,84 @@
+"""The web layer put together: the routes of the gateway on one listener, the metrics on another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gateway.config.settings import Settings
+from gateway.telemetry.metrics import Metrics
+from gateway.web.auth import Anonymous, authenticator
+from gateway.web.body import BodyReader, Inflight
+from gateway.web.ports import Engine
+from gateway.web.routes import Route, Routes
+from gateway.web.server import Listener
+from gateway.web.shell import Shell
+from gateway.web.views import Views
+from gateway.web.webhook import Intake, WebhookHandler
+
+
+class Web:
+    """Both listeners. Made inside a running event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        engine: Engine,
+        intake: Callable[[], Intake],
+        metrics: Metrics,
+        stamp: Callable[[], str],
+        about: Callable[[], dict[str, Any]],
+    ) -> None:
+        """`stamp` gives the time of receipt, `about` the head of the status. Raises `ConfigurationError`."""
+        server = settings.server
+        body = BodyReader(server.max_body, Inflight(server.max_inflight_bytes))
+        views = Views(
+            engine=engine,
+            registry=metrics.registry,
+            warnings=lambda: warnings(settings),
+            stopping=lambda: self._shell.stopping,
+            about=about,
+        )
+        webhook = WebhookHandler(intake=intake, engine=engine, body=body, metrics=metrics, stamp=stamp)
+        self._shell = Shell(
+            gateway_routes(webhook, views),
+            metrics=metrics,
+            authenticator=authenticator(
+                settings.auth.mode, settings.auth.tokens_file, metrics, time.monotonic
+            ),
+            body=body,
+            request_timeout=server.request_timeout,
+            clock=time.perf_counter,
+        )
+        scrape = Shell(
+            Routes([Route("/metrics", {"GET": views.metrics}, public=True)]),
+            metrics=metrics,
+            authenticator=Anonymous(),
+            body=body,
+            request_timeout=server.request_timeout,
+            clock=time.perf_counter,
+        )
+        self.gateway = Listener(self._shell, server.host, server.port, keepalive=server.keepalive)
+        self.metrics = Listener(scrape, server.host, server.metrics_port, keepalive=server.keepalive)
+
+
+def gateway_routes(webhook: WebhookHandler, views: Views) -> Routes:
+    """Every path of the gateway."""
+    return Routes(
+        [
+            Route("/v1/webhooks/prometheus", {"POST": webhook}, aliases=("/api/v1/signals/prometheus",)),
+            Route("/v1/status", {"GET": views.status}),
+            Route("/v1/alerts/{fingerprint}", {"GET": views.alert}),
+            Route("/healthz", {"GET": views.alive}, aliases=("/health",), public=True),
+            Route("/readyz", {"GET": views.ready}, aliases=("/ready",), public=True),
+        ]
+    )
+
+
+def warnings(settings: Settings) -> Sequence[str]:
+    """What an operator should know about the configuration in force."""
+    if settings.anonymous_beyond_loopback:
+        return ["whoever reaches the port may post alerts: server.host is beyond loopback, auth.mode is none"]
+    return []

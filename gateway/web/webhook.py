@@ -1,0 +1,156 @@
+"""Alertmanager's webhook: every alert of it is processed, and the answer says what became of each, in order.
+
+    body → decode → intake reads each alert → engine makes them durable → answer
+
+The code of the answer is all that Alertmanager acts upon: after a 2xx or a 4xx it forgets the notification,
+after a 5xx it tries again. So 4xx is kept for what can never pass, and 503 for whatever may pass later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from gateway.intake.payload import Webhook, decode
+from gateway.intake.reading import Reading, Rejected
+from gateway.model import Outcome, Verdict
+from gateway.telemetry.metrics import Metrics
+from gateway.web.body import BodyReader
+from gateway.web.ports import Engine
+from gateway.web.problems import Problem, Reason
+from gateway.web.routes import Call, Reply
+from gateway.web.text import to_json
+
+log = structlog.get_logger(__name__)
+
+SHOWN: Final = 20
+"""So many refused alerts an error tells about; all of them would be a long line in Alertmanager's log."""
+
+# The usual outcome first: the count of most webhooks is complete after one look.
+_ORDER: Final = (
+    Outcome.DUPLICATE,
+    Outcome.CREATED,
+    Outcome.BUFFERED,
+    Outcome.QUEUED,
+    Outcome.RESOLVED,
+    Outcome.DENIED,
+    Outcome.INVALID,
+)
+
+
+class Intake(Protocol):
+    """Validates, fingerprints, classifies and applies the policy; pure."""
+
+    def read(
+        self, webhook: Webhook, *, received_at: str, identity: str = "", source: str = ""
+    ) -> Sequence[Reading | Rejected]:
+        """Each alert as it is to be counted, or why not; in the order of the webhook."""
+
+
+class Answer(msgspec.Struct, frozen=True, rename="camel"):
+    """The body of a 2xx."""
+
+    status: str
+    request_id: str
+    counts: dict[str, int]
+    alerts: Sequence[Verdict]
+
+
+class WebhookHandler:
+    """Handles `POST /v1/webhooks/prometheus`."""
+
+    def __init__(
+        self,
+        *,
+        intake: Callable[[], Intake],
+        engine: Engine,
+        body: BodyReader,
+        metrics: Metrics,
+        stamp: Callable[[], str],
+    ) -> None:
+        """`intake` gives the one in force now, as its rules can be replaced; `stamp` the time of receipt."""
+        self._intake = intake
+        self._engine = engine
+        self._body = body
+        self._metrics = metrics
+        self._stamp = stamp
+
+    async def __call__(self, call: Call) -> Reply:
+        received_at = self._stamp()
+        body = await self._body.read(call)
+        webhook = decode(body)
+        results = self._intake().read(
+            webhook, received_at=received_at, identity=call.identity, source=call.source
+        )
+        readings = [result for result in results if not isinstance(result, Rejected)]
+        verdicts: Sequence[Verdict] = ()
+        if readings:
+            verdicts = await self._engine.accept(readings, body, received_at=received_at)
+        if len(readings) < len(results):
+            verdicts = _merged(results, verdicts)
+        counts = count_outcomes(verdicts)
+        taken = len(verdicts) - counts.get("invalid", 0) - counts.get("denied", 0)
+        self._count(webhook, results, counts, taken)
+        if verdicts and not taken:
+            raise _nothing_taken(counts, verdicts)
+        answer = Answer("accepted", call.request_id, counts, verdicts)
+        return Reply(to_json(answer), 201 if "created" in counts else 202)
+
+    def _count(
+        self, webhook: Webhook, results: Sequence[Reading | Rejected], counts: dict[str, int], taken: int
+    ) -> None:
+        """Count what was answered for good. After a 503 nothing is counted: the same alerts come again."""
+        metrics = self._metrics
+        metrics.alerts_received.inc(len(results))
+        metrics.alerts_processed.inc(taken)
+        if "resolved" in counts:
+            metrics.alerts_resolved.inc(counts["resolved"])
+        if taken < len(results):
+            metrics.alerts_invalid.inc(counts.get("invalid", 0))
+            for result in results:
+                if isinstance(result, Rejected) and result.outcome is Outcome.DENIED:
+                    metrics.policy_denials[result.reason].inc()
+        if webhook.truncatedAlerts:
+            metrics.alerts_truncated.inc(webhook.truncatedAlerts)
+            log.warning(
+                "the sender left out alerts for good; raise max_alerts of its receiver",
+                truncated=webhook.truncatedAlerts,
+                receiver=webhook.receiver,
+            )
+
+
+def count_outcomes(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """How many alerts had which outcome, without those that no alert had."""
+    outcomes = [verdict.outcome for verdict in verdicts]
+    missing = len(outcomes)
+    counts: dict[str, int] = {}
+    for outcome in _ORDER:
+        if not missing:
+            break
+        number = outcomes.count(outcome)
+        if number:
+            counts[outcome.value] = number
+            missing -= number
+    return counts
+
+
+def _merged(results: Sequence[Reading | Rejected], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The engine's verdicts and the refusals of intake, in the order of the webhook."""
+    taken = iter(verdicts)
+    return [
+        Verdict(outcome=result.outcome, fingerprint=result.fingerprint, detail=result.detail)
+        if isinstance(result, Rejected)
+        else next(taken)
+        for result in results
+    ]
+
+
+def _nothing_taken(counts: dict[str, int], verdicts: Sequence[Verdict]) -> Problem:
+    more: dict[str, Any] = {"counts": counts, "alerts": verdicts[:SHOWN]}
+    if "denied" in counts:
+        return Problem(403, Reason.DENIED, "no alert was accepted; the policy denies them", more=more)
+    first = verdicts[0].detail or ""
+    return Problem(422, Reason.UNPROCESSABLE, f"no alert is valid; the first: {first}", more=more)

@@ -1,0 +1,59 @@
+"""The web layer as a fixture."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+
+from gateway.config.settings import Settings
+from gateway.intake.reading import Intake
+from gateway.telemetry.metrics import Metrics
+from gateway.web.service import Web
+from tests.unit.web.harness import NOW, FakeEngine, Serve, Service
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start a service; keywords are sections of the settings."""
+    async with AsyncExitStack() as exits:
+
+        async def start(engine: FakeEngine | None = None, **sections: Any) -> Service:
+            server = {"port": 0, "metrics_port": 0, **sections.pop("server", {})}
+            settings = Settings.model_validate({"server": server, **sections})
+            metrics = Metrics(CollectorRegistry())
+            fake = engine or FakeEngine()
+            intake = Intake(settings, lambda _namespace: None)
+            web = Web(
+                settings,
+                engine=fake,
+                intake=lambda: intake,
+                metrics=metrics,
+                stamp=lambda: NOW,
+                about=lambda: {"version": "0"},
+            )
+            for listener in (web.metrics, web.gateway):
+                await listener.start()
+                exits.push_async_callback(listener.stop)
+            client = await exits.enter_async_context(
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
+            )
+            return Service(web, fake, metrics, client)
+
+        yield start
+
+
+@pytest.fixture
+async def service(serve: Serve) -> Service:
+    """A service with the default settings."""
+    return await serve()
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """An engine to be told what to do before it is handed to `serve`."""
+    return FakeEngine()
