@@ -1,0 +1,139 @@
+"""The gateway itself as a process: `gateway serve`, as it runs in production, on ports that it keeps over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from tests.rig.ports import free_port
+from tests.rig.processes import Process
+
+_ROOT = Path(__file__).parents[2]
+
+Wait = Literal["ready", "alive", "no"]
+"""Until `/readyz` answers 200, until `/healthz` does, or not at all."""
+
+
+class GatewayProcess(Process):
+    """One replica. `url` is its base URL, `metrics_url` the base URL of its metrics listener.
+
+    Settings are laid over what the ports need, as nested mappings (`{"storm": {"hold": "1s"}}`), and written to a
+    file; `sets` are further `--set` arguments. The environment is the test's, without any `GATEWAY__…`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "gateway",
+        redis_url: str | None = None,
+        kubeconfig: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        sets: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port, self.metrics_port = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.metrics_url = f"http://127.0.0.1:{self.metrics_port}"
+        self.config_path = folder / f"{name}.yaml"
+        self.settings: dict[str, Any] = {
+            "server": {"host": "127.0.0.1", "port": self.port, "metrics_port": self.metrics_port}
+        }
+        if redis_url is not None:
+            self.settings["redis"] = {"url": redis_url}
+        if kubeconfig is not None:
+            self.settings["kubernetes"] = {"kubeconfig": str(kubeconfig)}
+        self.settings = _merged(self.settings, settings or {})
+        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config_path)]
+        for assignment in sets:
+            command += ["--set", assignment]
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY__")}
+        super().__init__(name, command, folder=folder, env={**inherited, **(env or {})}, cwd=_ROOT)
+
+    def start(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
+        """Writes the configuration, starts it and waits; raises `Died` or `TimeoutError` with the end of its log."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config_path.write_text(yaml.safe_dump(self.settings))
+        super().start()
+        if wait == "ready":
+            self.until(self.ready, seconds=seconds)
+        elif wait == "alive":
+            self.until(lambda: self.get("/healthz")[0] == 200, seconds=seconds)
+
+    async def start_async(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
+        """The same, while the event loop runs: for tests that serve something the gateway needs."""
+        await asyncio.to_thread(self.start, wait=wait, seconds=seconds)
+
+    def restart(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
+        """SIGKILL if it runs, and a new start with the same ports and settings."""
+        self.kill()
+        self.start(wait=wait, seconds=seconds)
+
+    def ready(self) -> bool:
+        """Whether `/readyz` answers 200."""
+        return self.get("/readyz")[0] == 200
+
+    def get(self, path: str, *, timeout: float = 5.0) -> tuple[int, bytes]:
+        """GET of a path: status and body, status 0 where no answer came."""
+        return self.call("GET", path, timeout=timeout)
+
+    def post(
+        self, path: str, body: object, *, headers: Mapping[str, str] | None = None, timeout: float = 15.0
+    ) -> tuple[int, bytes]:
+        """POST of bytes, or of anything else as JSON: status and body, status 0 where no answer came."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.call(
+            "POST", path, data, {"Content-Type": "application/json", **(headers or {})}, timeout=timeout
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        timeout: float = 15.0,
+    ) -> tuple[int, bytes]:
+        """One HTTP call on a connection of its own; follows no redirect."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request(method, path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        return 0, b""
+
+    def metrics(self) -> str:
+        """The text of its metrics page."""
+        with urllib.request.urlopen(f"{self.metrics_url}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels; 0 where there is none."""
+        total = 0.0
+        for line in self.metrics().splitlines():
+            series, _, value = line.rpartition(" ")
+            found, _, pairs = series.partition("{")
+            if found == name and all(f'{key}="{wanted}"' in pairs for key, wanted in labels.items()):
+                total += float(value)
+        return total
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return result

@@ -1,0 +1,27 @@
+"""The gateway as a process of the rig: it becomes ready, or says why not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rig.api import Api
+from tests.rig.fixtures import StartGateway
+from tests.rig.processes import Died
+from tests.rig.redis_server import RedisServer
+
+
+def test_it_becomes_ready_and_keeps_its_ports_over_a_kill(
+    start_gateway: StartGateway, redis_server: RedisServer, cluster: Api
+) -> None:
+    gateway = start_gateway(redis=redis_server, cluster=cluster)
+    gateway.kill()
+    assert gateway.get("/healthz")[0] == 0
+    gateway.restart()
+    assert gateway.ready()
+    assert gateway.metric("gateway_build_info") == 1
+    assert gateway.terminate(seconds=30) == 0
+
+
+def test_one_that_cannot_start_says_why(start_gateway: StartGateway) -> None:
+    with pytest.raises(Died, match=r"storm\.holdd"):
+        start_gateway(settings={"storm": {"holdd": "60s"}})

