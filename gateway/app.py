@@ -113,6 +113,7 @@ class App:
             fallback_namespace=settings.kubernetes.fallback_namespace,
             clock=clock,
             metrics=metrics,
+            namespaced="namespace" in settings.storm.group_by,
         )
         engine = Engine(ports, _limits(settings))
         follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)

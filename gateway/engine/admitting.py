@@ -19,14 +19,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 import structlog
 
 from gateway import errors
-from gateway.engine.ledger import Ledger
+from gateway.engine.ledger import FIRST_ASSERTION, Ledger
 from gateway.engine.planning import Demand, Entry
 from gateway.engine.ports import Ports
 from gateway.engine.views import resolved_since
 from gateway.engine.writing import Writer
 from gateway.intake.reading import Reading
 from gateway.state.payloads import encode
-from gateway.state.records import Admission, Admitted, Kind, Note, Standing
+from gateway.state.records import Admission, AdmitReply, Admitted, Kind, Note, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +109,11 @@ class _Unit:
         return (self.fingerprint, self.kind, self.reading.starts_at)
 
     def settle(self, fate: Fate) -> None:
+        """Tell every member. Of alerts that were folded, the first is the one that asks for a new request."""
         for delivery, position in self.members:
             delivery.settle(position, fate)
+            if fate.standing is Standing.NEW:
+                fate = Fate(Standing.PENDING, fate.generation)
 
 
 class _Shard:
@@ -246,22 +249,37 @@ class Admitter:
         now = self._clock.monotonic()
         messages, values = self._messages(batch, now)
         try:
-            reply = await self._store.admit(number, messages, notes_taken=False)
+            reply = await self._ask(number, messages, notes_taken=False)
             if reply.noted:
                 batch = await self._take_notes(number, batch)
                 messages, values = self._messages(batch, now)
-                reply = await self._store.admit(number, messages, notes_taken=True)
+                reply = await self._ask(number, messages, notes_taken=True)
         except errors.StoreError as error:
             for unit in batch:
                 self._spawn(self._write_directly(unit, error))
             return
         if reply.due_in >= 0:
             self._on_due(number, reply.due_in)
+        self._ledger.patience = FIRST_ASSERTION + 1.5 * reply.wait / 1000
         again = False
         for unit, value, admitted in zip(batch, values, reply.results, strict=True):
             again = self._settle(unit, value, admitted, now) or again
         if again:
             self._wake(number)
+
+    async def _ask(self, number: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+        """The same numbers once more after a time-out: they may be there, and saying so again changes nothing.
+
+        A moment in which Redis, or this machine, was busy is far more frequent than a dead Redis, and writing a whole
+        batch to Kubernetes instead is far more expensive than one more time-out.
+        """
+        try:
+            return await self._store.admit(number, messages, notes_taken=notes_taken)
+        except errors.StoreUnsure as error:
+            if error.kind != "timeout":
+                raise
+        self._metrics.retries["redis"].inc()
+        return await self._store.admit(number, messages, notes_taken=notes_taken)
 
     def _messages(self, batch: Iterable[_Unit], now: float) -> tuple[list[Admission], list[int]]:
         messages, values = [], []
@@ -363,7 +381,7 @@ class Admitter:
         reading, fingerprint = unit.reading, unit.fingerprint
         if self._index.open(fingerprint) is None:
             self._metrics.k8s_api_queries[reason].inc()
-            await self._writer.look_up(fingerprint)
+            await self._writer.look_up(fingerprint, reading.namespace)
         opened = self._index.open(fingerprint)
         if unit.kind is Kind.RESOLVED:
             if opened is not None:

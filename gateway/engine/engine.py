@@ -122,8 +122,7 @@ class Engine:
         ]
         if waited:
             await self._await_requests(waited)
-        opened: set[str] = set()
-        return [self._verdict(reading, fate, opened) for reading, fate in zip(readings, fates, strict=True)]
+        return [self._verdict(reading, fate) for reading, fate in zip(readings, fates, strict=True)]
 
     async def _await_requests(self, fingerprints: Sequence[str]) -> None:
         """Give new requests `ack_wait` to exist, so that the usual answer can name them as created."""
@@ -150,7 +149,7 @@ class Engine:
                 else:
                     self._waiting.pop(fingerprint, None)
 
-    def _verdict(self, reading: Reading, fate: Fate, opened: set[str]) -> Verdict:
+    def _verdict(self, reading: Reading, fate: Fate) -> Verdict:
         fingerprint = reading.fingerprint
         if fate.standing is None:
             return Verdict(outcome=Outcome.INVALID, fingerprint=fingerprint, detail=fate.detail)
@@ -162,12 +161,8 @@ class Engine:
                 request=stored.ref if stored is not None else None,
             )
         if stored is not None and stored.generation >= fate.generation:
-            outcome = Outcome.DUPLICATE
-            if fate.standing is Standing.NEW and fingerprint not in opened:
-                opened.add(fingerprint)
-                outcome = Outcome.CREATED
             return Verdict(
-                outcome=outcome,
+                outcome=Outcome.CREATED if fate.standing is Standing.NEW else Outcome.DUPLICATE,
                 fingerprint=fingerprint,
                 request=stored.ref,
                 occurrence_count=self._count(stored),

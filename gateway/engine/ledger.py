@@ -43,6 +43,19 @@ class Source(Protocol):
     def signal(self) -> Signal: ...
 
 
+class Kept:
+    """A source that holds nothing but the signal: a reading holds the body of its whole webhook."""
+
+    __slots__ = ("_signal", "starts_at")
+
+    def __init__(self, signal: Signal) -> None:
+        self._signal = signal
+        self.starts_at = signal.starts_at
+
+    def signal(self) -> Signal:
+        return self._signal
+
+
 class Slot:
     """One process's count for one fingerprint."""
 
@@ -99,6 +112,8 @@ class Ledger:
         self._slots: dict[str, Slot] = {}
         self._unconfirmed: dict[str, Slot] = {}
         self._numbers = itertools.count(1)
+        self.patience = FIRST_ASSERTION
+        """Seconds for which a slot may be unconfirmed before it is asserted: longer while many writes wait."""
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -157,8 +172,10 @@ class Ledger:
     def due(self, now: float) -> Iterator[Slot]:
         """The unconfirmed slots that are to be asserted now; each backs off up to `LONGEST_ASSERTION`."""
         for slot in list(self._unconfirmed.values()):
-            if now >= slot.asserted_at + slot.delay:
+            if now >= slot.asserted_at + (slot.delay if slot.delay <= 0 else max(slot.delay, self.patience)):
                 slot.asserted_at = now
+                if slot.source is not None:
+                    slot.source = Kept(slot.source.signal())
                 slot.delay = min(max(slot.delay, FIRST_ASSERTION) * 2, LONGEST_ASSERTION)
                 yield slot
 

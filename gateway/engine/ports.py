@@ -24,7 +24,10 @@ class Cluster(Protocol):
 
     async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None: ...
 
-    async def heads(self, fingerprints: Sequence[str]) -> list[Head]: ...
+    async def heads(
+        self, fingerprints: Sequence[str], *, namespaces: Sequence[str] | None = None
+    ) -> list[Head]:
+        """What is stored for the fingerprints now: in all namespaces that are served, or in these."""
 
 
 class Spaces(Protocol):
@@ -58,3 +61,6 @@ class Ports:
     """Where requests go whose alert names no namespace that exists."""
     clock: Clock
     metrics: Metrics
+    namespaced: bool = True
+    """All alerts of a fingerprint name the same namespace (the group's key holds it), so that its requests are in
+    that one or in the fallback namespace."""

@@ -64,6 +64,7 @@ class Writer:
         self._cluster = ports.cluster
         self._spaces = ports.spaces
         self._fallback_namespace = ports.fallback_namespace
+        self._namespaced = ports.namespaced
         self._synced = ports.synced
         self._clock = ports.clock
         self._metrics = ports.metrics
@@ -120,7 +121,8 @@ class Writer:
             case Create():
                 await self._create(step, turn)
             case Refresh():
-                await self._lists.refresh(turn.fingerprint)
+                namespace = turn.signal().namespace if turn.signal is not None else None
+                await self.look_up(turn.fingerprint, namespace)
                 turn.knowledge = Knowledge.LISTED
             case Arrange():
                 assert turn.arbiter is not None
@@ -234,9 +236,18 @@ class Writer:
         digits = turn.digits if turn is not None else objects.DIGITS
         return RequestRef(namespace, objects.request_name(alertname, fingerprint, generation, digits))
 
-    async def look_up(self, fingerprint: str) -> None:
-        """Bring the index up to date with everything that is stored for a fingerprint."""
-        await self._lists.refresh(fingerprint)
+    async def look_up(self, fingerprint: str, namespace: str | None) -> None:
+        """Bring the index up to date with everything that is stored for a fingerprint, by a list begun now.
+
+        `namespace` is the alert's own: its requests are there, or in the fallback namespace, and a list of those two
+        is cheap where one of a whole cluster is not (a label has no index). None looks everywhere.
+        """
+        places: tuple[str, ...] | None = None
+        if namespace is not None and self._namespaced:
+            places = (self._fallback_namespace,)
+            if namespace != self._fallback_namespace and objects.is_namespace(namespace):
+                places = (namespace, self._fallback_namespace)
+        await self._lists.refresh(fingerprint, places)
 
     async def heal(self, fingerprint: str) -> bool:
         """Take one healing step, if one is needed. Raises `KubeError`."""
@@ -302,6 +313,9 @@ class _Turn:
         self.digits = objects.DIGITS
 
 
+_Places = tuple[str, ...] | None
+
+
 class _Lists:
     """Fresh lists by fingerprint, one for everything that waits, with the index caught up to each."""
 
@@ -309,26 +323,26 @@ class _Lists:
         self._index = index
         self._cluster = cluster
         self._clock = clock
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiting: dict[_Places, dict[str, list[asyncio.Future[None]]]] = {}
         self._running: asyncio.Task[None] | None = None
 
-    async def refresh(self, fingerprint: str) -> None:
+    async def refresh(self, fingerprint: str, places: _Places) -> None:
         """Returns when the index knows what a list begun after this call shows. Raises `KubeError`."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(fingerprint, []).append(future)
+        self._waiting.setdefault(places, {}).setdefault(fingerprint, []).append(future)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run(), name="lists")
         await future
 
     async def _run(self) -> None:
         while self._waiting:
-            batch = {
-                fingerprint: self._waiting.pop(fingerprint)
-                for fingerprint in list(self._waiting)[:LIST_BATCH]
-            }
+            places, asked = next(iter(self._waiting.items()))
+            batch = {fingerprint: asked.pop(fingerprint) for fingerprint in list(asked)[:LIST_BATCH]}
+            if not asked:
+                del self._waiting[places]
             futures = [future for waiting in batch.values() for future in waiting]
             try:
-                await self._catch_up(list(batch))
+                await self._catch_up(list(batch), places)
             except errors.KubeError as error:
                 for future in futures:
                     if not future.done():
@@ -342,9 +356,9 @@ class _Lists:
                     if not future.done():
                         future.set_result(None)
 
-    async def _catch_up(self, fingerprints: Sequence[str]) -> None:
+    async def _catch_up(self, fingerprints: Sequence[str], places: _Places) -> None:
         before = [stored for fingerprint in fingerprints for stored in self._index.requests(fingerprint)]
-        heads = await self._cluster.heads(fingerprints)
+        heads = await self._cluster.heads(fingerprints, namespaces=places)
         listed = {head.uid for head in heads}
         for stored in before:
             if stored.uid not in listed:  # deleted, or somebody took its label away

@@ -16,6 +16,7 @@ from gateway.intake.classification import Classification, Classifier, Environmen
 from gateway.intake.fingerprint import Fingerprinter, Identity
 from gateway.intake.payload import Alert, AlertError, Webhook, decode_alert
 from gateway.intake.policy import Judgement, Policy
+from gateway.intake.recent import Recent
 from gateway.intake.times import TimeError, normalised
 from gateway.model import Outcome, Signal
 
@@ -51,6 +52,18 @@ class Rejected(msgspec.Struct, frozen=True):
     fingerprint: str | None = None
 
 
+class _Seen(msgspec.Struct, frozen=True, gc=False):
+    """What an alert's bytes alone say about it, whenever and from whomever they come."""
+
+    fingerprint: str
+    group: str
+    resolved: bool
+    starts_at: str
+    ends_at: str
+    namespace: str
+    alertname: str
+
+
 class _Delivery(msgspec.Struct, frozen=True, gc=False):
     """What all alerts of one webhook share."""
 
@@ -75,11 +88,21 @@ class Reading(msgspec.Struct, gc=False, eq=False):
     namespace: str
     """The label, empty where there is none."""
     alertname: str
-    problem: Identity
-    alert: Alert
     raw: msgspec.Raw
     delivery: _Delivery
     _signal: Signal | None = None
+
+    @property
+    def alert(self) -> Alert:
+        """The whole alert, read again: thousands are on their way at once, and of a duplicate nobody asks for more
+        than its fingerprint. Holding them all would cost more than reading a few twice.
+        """
+        return decode_alert(self.raw)
+
+    @property
+    def problem(self) -> Identity:
+        """What its fingerprint was made of, made again like `alert`."""
+        return self.delivery.intake.identify(self.alert)
 
     def signal(self) -> Signal:
         """Return all that a request is made of; classified at the first call."""
@@ -92,6 +115,7 @@ class Reading(msgspec.Struct, gc=False, eq=False):
         return self.delivery.intake.classify(self)
 
     def _classified(self) -> Signal:
+        alert = self.alert
         kind = self.classification()
         raw = memoryview(self.raw)
         return Signal(
@@ -99,8 +123,8 @@ class Reading(msgspec.Struct, gc=False, eq=False):
             alertname=self.alertname,
             namespace=self.namespace,
             group=self.group,
-            labels={name: value for name, value in (self.alert.labels or {}).items() if value},
-            annotations=dict(self.alert.annotations or {}),
+            labels={name: value for name, value in (alert.labels or {}).items() if value},
+            annotations=dict(alert.annotations or {}),
             severity=kind.severity,
             environment=kind.environment,
             priority=kind.priority,
@@ -119,6 +143,7 @@ class Intake:
         self._fingerprinter = Fingerprinter(settings.dedup, settings.storm.group_by)
         self._classifier = Classifier(settings.classify, environment_of)
         self._policy = Policy(settings.policy)
+        self._recent = Recent[_Seen]()
 
     def read(
         self, webhook: Webhook, *, received_at: str, identity: str = "", source: str = ""
@@ -134,12 +159,36 @@ class Intake:
     ) -> list[Reading | Rejected]:
         """Return what each alert is before the policy is asked."""
         delivery = _Delivery(self, received_at, identity, source)
-        return [self._validated(raw, position, delivery) for position, raw in enumerate(webhook.alerts)]
+        readings: list[Reading | Rejected] = []
+        for position, raw in enumerate(webhook.alerts):
+            seen = self._recent.get(bytes(raw))
+            if seen is None:
+                readings.append(self._validated(raw, position, delivery))
+            else:
+                readings.append(
+                    Reading(
+                        seen.fingerprint,
+                        seen.group,
+                        seen.resolved,
+                        seen.starts_at,
+                        True,
+                        seen.ends_at,
+                        seen.namespace,
+                        seen.alertname,
+                        raw,
+                        delivery,
+                    )
+                )
+        return readings
 
     @property
     def denial_reasons(self) -> tuple[str, ...]:
         """Every reason that an alert's denial can have, so that a metric can know them beforehand."""
         return self._policy.reasons
+
+    def identify(self, alert: Alert) -> Identity:
+        """Return which problem an alert is about, and why."""
+        return self._fingerprinter.identify(alert.labels or {}, alert.annotations or {})
 
     def judge(self, reading: Reading) -> Judgement:
         """Return what the policy says of an alert."""
@@ -191,6 +240,11 @@ class Intake:
             return _invalid(InvalidReason.BAD_TIME, position, place, str(error))
         resolved = alert.status == "resolved"
         problem = self._fingerprinter.identify(labels, annotations)
+        if starts_at is not None and (ends_at is not None or not resolved):
+            ended = ends_at if resolved and ends_at else ""
+            namespace = labels.get("namespace", "")
+            seen = _Seen(problem.fingerprint, problem.group, resolved, starts_at, ended, namespace, alertname)
+            self._recent.put(bytes(raw), seen)
         return Reading(
             problem.fingerprint,
             problem.group,
@@ -200,8 +254,6 @@ class Intake:
             (ends_at or delivery.received_at) if resolved else "",
             labels.get("namespace", ""),
             alertname,
-            problem,
-            alert,
             raw,
             delivery,
         )

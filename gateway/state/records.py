@@ -92,6 +92,8 @@ class AdmitReply(msgspec.Struct, frozen=True, array_like=True):
     results: list[Admitted]
     due_in: int
     """Milliseconds until the next item of the shard's queue is due; -1 where it is empty."""
+    wait: int
+    """Milliseconds until a count that is queued now has its turn to be written."""
 
 
 class ClaimedSlot(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,9 @@ from gateway.state.records import (
     Note,
 )
 
+WRITE_SPREAD = 0.02
+"""Seconds between two counting writes where many requests wait: fifty a second, over all replicas."""
+
 SWEEP_STEP = 200
 """Records a sweep looks at in one call."""
 
@@ -72,10 +75,15 @@ class Store(Protocol):
 class RedisStore:
     """The store over a Redis client."""
 
-    def __init__(self, client: Client, keys: Keys, *, write_interval: float) -> None:
+    def __init__(
+        self, client: Client, keys: Keys, *, write_interval: float, write_spread: float = WRITE_SPREAD
+    ) -> None:
+        """A request is counted on at most once in `write_interval` seconds, and all of them together at most once in
+        `write_spread`, as far as they wait for it."""
         self._client = client
         self._keys = keys
         self._interval = round(write_interval * 1000)
+        self._spread = round(write_spread * 1000) * keys.shards
         self._token = secrets.token_hex(8)
         self._admit_reply = msgspec.msgpack.Decoder(AdmitReply)
         self._claim_reply = msgspec.msgpack.Decoder(Claim)
@@ -94,7 +102,7 @@ class RedisStore:
         prefix = self._keys.record_prefix(shard)
         keys = [self._keys.queue(shard), self._keys.notes(shard)]
         keys.extend([prefix + message.fingerprint for message in messages])
-        argument = self._encode((self._interval, notes_taken, messages))
+        argument = self._encode((self._interval, self._spread, notes_taken, messages))
         return self._admit_reply.decode(await self._client.script("admit", keys, argument))
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
@@ -112,7 +120,7 @@ class RedisStore:
     async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
         keys = [self._keys.queue(shard)]
         keys.extend(self._keys.record(shard, confirmation.fingerprint) for confirmation in confirmations)
-        argument = self._encode((self._interval, confirmations))
+        argument = self._encode((self._interval, self._spread, confirmations))
         return self._int_reply.decode(await self._client.script("confirm", keys, argument))
 
     async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:

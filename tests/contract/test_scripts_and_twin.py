@@ -100,7 +100,11 @@ class Pair:
                 )
                 for _ in range(rng.choice((1, 2)))
             ]
-            return f"confirm {confirmations}", await store.confirm(0, confirmations), twin.confirm(0, confirmations)
+            return (
+                f"confirm {confirmations}",
+                await store.confirm(0, confirmations),
+                twin.confirm(0, confirmations),
+            )
         if which == "postpone":
             delay = rng.choice((0.0, NEVER))
             await store.postpone(0, fingerprint, delay=delay, attempts=3)
@@ -125,7 +129,9 @@ class Pair:
             return f"bury {fingerprint[0]}", None, None
         if which == "exhume":
             return f"exhume {fingerprint[0]}", await store.exhume(0, fingerprint), twin.exhume(0, fingerprint)
-        letters = {letter.fingerprint: (letter.reason, letter.occurrences) for letter in await store.dead_letters(0)}
+        letters = {
+            letter.fingerprint: (letter.reason, letter.occurrences) for letter in await store.dead_letters(0)
+        }
         twins = {letter.fingerprint: (letter.reason, letter.occurrences) for letter in twin.dead_letters(0)}
         return "dead_letters", letters, twins
 
@@ -137,16 +143,17 @@ async def compare(url: str, seeds: range, steps: int) -> None:
             await client.command("FLUSHALL")
             rng = random.Random(seed)
             interval = rng.choice((0.0, NEVER))
-            store = RedisStore(client, Keys("t:", 1), write_interval=interval)
-            twin = Twin(lambda: time.time() * 1000, interval_ms=round(interval * 1000))
-            await client.command("INFO", "server")
+            store = RedisStore(client, Keys("t:", 1), write_interval=interval, write_spread=0.0)
+            twin = Twin(lambda: time.time() * 1000, interval_ms=round(interval * 1000), spread_ms=0)
             twin.run_id = "same"
             pair = Pair(store, twin)
             trace = []
             for _ in range(steps):
                 command, real, expected = await pair.step(rng)
                 trace.append(command)
-                assert plain(real) == plain(expected), "\n".join([f"seed {seed}", *trace[-12:], f"{real}", f"{expected}"])
+                assert plain(real) == plain(expected), "\n".join(
+                    [f"seed {seed}", *trace[-12:], f"{real}", f"{expected}"]
+                )
                 await asyncio.sleep(0)
     finally:
         await client.close()

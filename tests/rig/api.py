@@ -6,7 +6,7 @@ import http.client
 import json
 import ssl
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -45,6 +45,11 @@ class Api:
         self._host, self._port, self._tls = where.hostname or "", where.port or 443, where.scheme == "https"
         self._context = ssl.create_default_context(cafile=str(ca)) if ca else None
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=30, context=self._context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=30)
+
     def send(
         self, method: str, path: str, body: object = None, *, content_type: str = "application/json"
     ) -> tuple[int, Json]:
@@ -52,11 +57,7 @@ class Api:
 
         Raises `OSError` or `http.client.HTTPException` where no answer comes.
         """
-        connection = (
-            http.client.HTTPSConnection(self._host, self._port, timeout=30, context=self._context)
-            if self._tls
-            else http.client.HTTPConnection(self._host, self._port, timeout=30)
-        )
+        connection = self._connection()
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
         if data is not None:
@@ -71,6 +72,17 @@ class Api:
             return answer.status, cast("Json", json.loads(content))
         except ValueError:
             return answer.status, {"message": content.decode(errors="replace")}
+
+    def lines(self, path: str) -> Iterator[Json]:
+        """The JSON lines of a streaming GET, a watch, until the server ends it."""
+        connection = self._connection()
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            answer = connection.getresponse()
+            while line := answer.readline():
+                yield cast("Json", json.loads(line))
+        finally:
+            connection.close()
 
     def call(
         self, method: str, path: str, body: object = None, *, content_type: str = "application/json"

@@ -7,6 +7,7 @@
                     of your own
     namespace       a fresh namespace in it
     start_cluster   starts a private control plane: for tests that kill it or look at all of its objects
+    start_fault_proxy   starts a proxy before a control plane that injects faults by rules
     start_gateway   starts a gateway process
 
 Private components end with their test, newest first. When a test fails, the end of each component's log goes into
@@ -27,6 +28,7 @@ import pytest
 from tests.rig import processes, tools
 from tests.rig.api import Api
 from tests.rig.cluster import Cluster
+from tests.rig.fault_proxy import FaultProxyProcess, Rules
 from tests.rig.gateway_process import GatewayProcess, Wait
 from tests.rig.redis_server import RedisServer, Source
 from tests.rig.shared import SharedCluster
@@ -152,6 +154,50 @@ def start_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
         plane.stop()
 
 
+class StartFaultProxy(Protocol):
+    """Starts a fault proxy that ends with the test; see `FaultProxyProcess`."""
+
+    def __call__(
+        self,
+        cluster: Api | Cluster | Path,
+        rules: Rules = (),
+        *,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> FaultProxyProcess: ...
+
+
+@pytest.fixture
+def start_fault_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartFaultProxy]:
+    """Starts fault proxies before a cluster, or before the API of a kubeconfig.
+
+    A gateway goes through one if that is its cluster: `start_gateway(redis=..., cluster=proxy)`.
+    """
+    started: list[FaultProxyProcess] = []
+
+    def start(
+        cluster: Api | Cluster | Path,
+        rules: Rules = (),
+        *,
+        seed: int = 0,
+        name: str | None = None,
+    ) -> FaultProxyProcess:
+        proxy = FaultProxyProcess(
+            tmp_path_factory.mktemp("fault-proxy"),
+            kubeconfig=cluster if isinstance(cluster, Path) else cluster.kubeconfig,
+            name=name or f"fault-proxy{len(started) + 1}",
+            seed=seed,
+        )
+        started.append(proxy)
+        proxy.start()
+        proxy.set_rules(rules)
+        return proxy
+
+    yield start
+    for proxy in reversed(started):
+        proxy.kill()
+
+
 class StartGateway(Protocol):
     """Starts a gateway that ends with the test; see `GatewayProcess`."""
 
@@ -159,7 +205,7 @@ class StartGateway(Protocol):
         self,
         *,
         redis: RedisServer | str | None = None,
-        cluster: Api | Cluster | Path | None = None,
+        cluster: Api | Cluster | FaultProxyProcess | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         sets: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
@@ -181,7 +227,7 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGat
     def start(
         *,
         redis: RedisServer | str | None = None,
-        cluster: Api | Cluster | Path | None = None,
+        cluster: Api | Cluster | FaultProxyProcess | Path | None = None,
         settings: Mapping[str, Any] | None = None,
         sets: Sequence[str] = (),
         env: Mapping[str, str] | None = None,

@@ -79,12 +79,13 @@ class Api:
             raise errors.KubeConflict(f"{ref} is not what was to be deleted", status=409)
         self._remove(ref)
 
-    def heads(self, fingerprints: Sequence[str]) -> list[Head]:
+    def heads(self, fingerprints: Sequence[str], namespaces: Sequence[str] | None) -> list[Head]:
         wanted = {fingerprint[:63] for fingerprint in fingerprints}
         return [
             self._head(msgspec.json.encode({"metadata": found["metadata"]}))
-            for found in self.objects.values()
+            for ref, found in self.objects.items()
             if found["metadata"]["labels"].get(LABEL_FINGERPRINT) in wanted
+            and (namespaces is None or ref.namespace in namespaces)
         ]
 
     # --- what others do

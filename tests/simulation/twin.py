@@ -28,6 +28,8 @@ from gateway.state.records import (
 PENDING_LIFE = 691_200_000
 SETTLED_LIFE = 3_600_000
 NOTE_LIFE = 300_000
+BURST = 50
+LONGEST_TURN = 60_000
 
 
 @dataclass
@@ -68,6 +70,7 @@ class ShardData:
     notes_die: float = 0.0
     dead: dict[str, float] = field(default_factory=dict)
     sentinel: str = ""
+    turn: float = 0.0
 
 
 class Twin:
@@ -79,12 +82,14 @@ class Twin:
         *,
         shards: int = 1,
         interval_ms: int = 1000,
+        spread_ms: int = 20,
         run_id: str = "run0",
         mutations: frozenset[str] = frozenset(),
     ) -> None:
         self._clock = clock_ms
         self._keys = Keys("", shards)
         self.interval = interval_ms
+        self.spread = spread_ms * shards
         self.run_id = run_id
         self.mutations = mutations
         self.data = [ShardData() for _ in range(shards)]
@@ -128,9 +133,9 @@ class Twin:
     def admit(self, number: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
         shard, now = self._shard(number)
         if not notes_taken and shard.notes:
-            return AdmitReply(True, [], -1)
+            return AdmitReply(True, [], -1, 0)
         results = [self._admit(shard, message, now) for message in messages]
-        return AdmitReply(False, results, self._due_in(shard, now))
+        return AdmitReply(False, results, self._due_in(shard, now), max(0, int(shard.turn - now)))
 
     # One function because the script is one: they are compared line by line.
     def _admit(self, shard: ShardData, message: Admission, now: float) -> Admitted:  # noqa: C901, PLR0912, PLR0915
@@ -188,7 +193,7 @@ class Twin:
                 if rec.dies is None or rec.dies - now < SETTLED_LIFE:
                     rec.dies = now + SETTLED_LIFE
             if h is not None and rec.mark() != rec.m:
-                shard.queue.setdefault(message.fingerprint, max(now, rec.w + self.interval))
+                self._enqueue(shard, message.fingerprint, rec, now, counts=True)
         elif standing not in (Standing.STALE, Standing.FULL, Standing.WANTS_PAYLOAD):
             shard.records[message.fingerprint] = rec
             if "incr" in self.mutations:
@@ -205,9 +210,23 @@ class Twin:
                 rec.m = ""
             rec.h = h
             if rec.d is None:
-                shard.queue.setdefault(message.fingerprint, max(now, rec.w + self.interval))
-            rec.dies = now + PENDING_LIFE
+                self._enqueue(shard, message.fingerprint, rec, now, counts=standing is Standing.OPEN)
+            else:
+                rec.dies = now + PENDING_LIFE
+        if standing is Standing.OPEN and h is not None:
+            generation = h
         return Admitted(standing, generation, base, fresh)
+
+    def _enqueue(self, shard: ShardData, fingerprint: str, rec: Record, now: float, *, counts: bool) -> None:
+        if fingerprint not in shard.queue:
+            due = max(rec.w + self.interval, self._take_turn(shard, now)) if counts else now
+            shard.queue[fingerprint] = due
+            rec.dies = now + PENDING_LIFE
+
+    def _take_turn(self, shard: ShardData, now: float) -> float:
+        at = max(min(shard.turn, now + LONGEST_TURN), now - BURST * self.spread)
+        shard.turn = at + self.spread
+        return max(now, min(at, now + LONGEST_TURN))
 
     def claim(self, number: int, *, limit: int, lease: float, token: str) -> Claim:
         shard, now = self._shard(number)
@@ -255,7 +274,9 @@ class Twin:
             if rec.d is not None:
                 shard.queue.pop(fingerprint, None)
             elif rec.unsettled() or rec.mark_pending():
-                shard.queue[fingerprint] = max(now, rec.w + self.interval)
+                counts = rec.h is not None
+                due = max(rec.w + self.interval, self._take_turn(shard, now)) if counts else now
+                shard.queue[fingerprint] = due
                 rec.dies = now + PENDING_LIFE
             else:
                 shard.queue.pop(fingerprint, None)

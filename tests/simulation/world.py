@@ -268,9 +268,11 @@ class SimCluster:
     async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None:
         await self._wire.call("delete", lambda: self._api.delete(ref, uid, resource_version))
 
-    async def heads(self, fingerprints: Sequence[str]) -> list[Head]:
+    async def heads(
+        self, fingerprints: Sequence[str], *, namespaces: Sequence[str] | None = None
+    ) -> list[Head]:
         kept = list(fingerprints)
-        return list(await self._wire.call("heads", lambda: self._api.heads(kept)))
+        return list(await self._wire.call("heads", lambda: self._api.heads(kept, namespaces)))
 
 
 class SimSpaces:

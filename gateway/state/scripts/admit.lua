@@ -1,36 +1,38 @@
 -- Admit a micro-batch: each message says that a slot has reached a number, or that an episode ended.
 --
 -- KEYS  1 queue (zset: fingerprint → due ms)   2 notes (hash)   3… one record a message
--- ARGV  1 MessagePack: {write interval ms, notes were taken, messages}
+-- ARGV  1 MessagePack: {write interval ms, spread ms, notes were taken, messages}
 --         message: {fingerprint, kind, slot, value, starts_at, dated, ends_at, open generation, closed generation,
 --                   resolved since, payload, asserted, limited}
--- Reply MessagePack: {noted, results, due in ms}; result: {standing, generation, base, fresh}
+-- Reply MessagePack: {noted, results, due in ms, wait in ms}; result: {standing, generation, base, fresh}
 --
 -- Values merge by max, so the script may run late, twice or out of order. While notes exist on the shard and the
 -- caller has not taken its own, nothing is changed and `noted` is true.
 
-local interval, taken, messages = unpack(cmsgpack.unpack(ARGV[1]))
+local interval, spread, taken, messages = unpack(cmsgpack.unpack(ARGV[1]))
 local queue, notes = KEYS[1], KEYS[2]
+sound(queue, 'zset')
 if not taken and redis.call('EXISTS', notes) == 1 then
-  return cmsgpack.pack({true, {}, -1})
+  return cmsgpack.pack({true, {}, -1, 0})
 end
 
 local now = now_ms()
+local turn = turns(queue, spread, now)
 local results = {}
 
-local function enqueue(fingerprint, last_write)
-  local due = math.max(now, last_write + interval)
-  local added = redis.pcall('ZADD', queue, 'NX', due, fingerprint)
-  if type(added) == 'table' and added.err then
-    redis.call('DEL', queue)
-    redis.call('ZADD', queue, 'NX', due, fingerprint)
-  end
+-- Queues a record, unless it is queued: a new request at once, a count when it is its turn. The record's life is
+-- renewed with that, and with every claim.
+local function enqueue(fingerprint, key, last_write, counts)
+  if redis.call('ZSCORE', queue, fingerprint) then return end
+  local due = now
+  if counts then due = math.max(last_write + interval, take_turn(turn)) end
+  redis.call('ZADD', queue, due, fingerprint)
+  redis.call('PEXPIRE', key, PENDING_LIFE)
 end
 
-for i, message in ipairs(messages) do
+local function admit(message, key)
   local fingerprint, kind, slot, value, starts_at, dated, ends_at, open, closed, since, payload, asserted, limited =
     unpack(message)
-  local key = KEYS[i + 2]
   local g, h, w, f, r, e, m, q, d, n, b =
     unpack(fields(key, 'g', 'h', 'w', 'f', 'r', 'e', 'm', 'q', 'd', 'n:' .. slot, 'b:' .. slot))
   h, m, f, r = h and tonumber(h), m or '', f or '', r or ''
@@ -80,7 +82,7 @@ for i, message in ipairs(messages) do
       if h then put('h', h); put('g', math.max(generation, h)) else redis.call('HDEL', key, 'h', 'm') end
     end
     if #set > 0 then redis.call('HSET', key, unpack(set)) end
-    if h and resolved_mark(r, e, f) ~= m then enqueue(fingerprint, number(w)) end
+    if h and resolved_mark(r, e, f) ~= m then enqueue(fingerprint, key, number(w), true) end
     if redis.call('PTTL', key) < SETTLED_LIFE then redis.call('PEXPIRE', key, SETTLED_LIFE) end
   elseif standing ~= 'stale' and standing ~= 'full' and standing ~= 'wants-payload' then
     if value > number(n) then put('n:' .. slot, value) end
@@ -91,10 +93,33 @@ for i, message in ipairs(messages) do
       if h then put('h', h) else redis.call('HDEL', key, 'h', 'm') end
     end
     if #set > 0 then redis.call('HSET', key, unpack(set)) end
-    if not d then enqueue(fingerprint, number(w)) end
-    redis.call('PEXPIRE', key, PENDING_LIFE)
+    if d then
+      redis.call('PEXPIRE', key, PENDING_LIFE)
+    else
+      enqueue(fingerprint, key, number(w), standing == 'open')
+    end
   end
-  results[i] = {standing, generation, number(b), fresh}
+  return {standing, standing == 'open' and h or generation, number(b), fresh}
 end
+
+-- The usual case, in as few calls as can be: one more of a problem whose open request everybody knows. Anything else,
+-- and anything odd, is left to `admit`.
+local function count_again(message, key)
+  local open, starts_at, value = message[8], message[5], message[4]
+  if open <= message[9] or message[2] ~= 'f' or message[11] ~= '' or message[10] ~= '' then return nil end
+  local found = redis.pcall('HMGET', key, 'h', 'f', 'w', 'q', 'd', 'n:' .. message[3], 'b:' .. message[3])
+  if found.err then return nil end
+  local h, f, w, q, d, n, b = unpack(found)
+  if not (h and f and q) or d or tonumber(h) ~= open or starts_at > f or value <= number(b) then return nil end
+  if value > number(n) then redis.call('HSET', key, 'n:' .. message[3], value) end
+  enqueue(message[1], key, number(w), true)
+  return {'open', open, number(b), false}
+end
+
+for i, message in ipairs(messages) do
+  local key = KEYS[i + 2]
+  results[i] = count_again(message, key) or admit(message, key)
+end
+keep_turns(turn)
 redis.call('PEXPIRE', queue, PENDING_LIFE)
-return cmsgpack.pack({false, results, next_due(queue, now)})
+return cmsgpack.pack({false, results, next_due(queue, now), math.max(0, turn.at - now)})

@@ -13,11 +13,8 @@ local queue, sentinel = KEYS[1], KEYS[2]
 local prefix, limit, lease, token = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local now = now_ms()
 
-local due = redis.pcall('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, limit)
-if due.err then
-  redis.call('DEL', queue)
-  due = {}
-end
+sound(queue, 'zset')
+local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, limit)
 
 local items = {}
 for _, fingerprint in ipairs(due) do

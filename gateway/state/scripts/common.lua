@@ -26,6 +26,12 @@ local function number(text)
   return tonumber(text or '') or 0
 end
 
+-- Sets aside a key of a type that is not ours.
+local function sound(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+
 -- Reads fields of a record. A key of another type is set aside for a day, and read as absent.
 local function fields(key, ...)
   local found = redis.pcall('HMGET', key, ...)
@@ -72,6 +78,31 @@ end
 
 local function mark_pending(rec)
   return rec.h and resolved_mark(rec.r, rec.e, rec.f) ~= (rec.m or '')
+end
+
+-- The moments at which counts are written: all requests of the shard take turns, `spread` ms apart, so that a thousand
+-- hot problems do not take the API server's whole capacity (a new request never waits for a turn). Turns that nobody
+-- took are saved up, for a burst of `BURST`; nobody waits longer than `LONGEST_TURN`. This is the generic cell rate
+-- algorithm (ITU-T I.371), whose one number lives beside the queue.
+local BURST = 50
+local LONGEST_TURN = 60000
+
+local function turns(queue, spread, now)
+  local key = queue .. ':turn'
+  local found = redis.pcall('GET', key)
+  local at = type(found) == 'string' and number(found) or 0
+  return {key = key, at = math.min(at, now + LONGEST_TURN), spread = spread, now = now, taken = false}
+end
+
+local function take_turn(turn)
+  local at = math.max(turn.at, turn.now - BURST * turn.spread)
+  turn.at = at + turn.spread
+  turn.taken = true
+  return math.max(turn.now, math.min(at, turn.now + LONGEST_TURN))
+end
+
+local function keep_turns(turn)
+  if turn.taken then redis.call('SET', turn.key, string.format('%d', turn.at), 'PX', PENDING_LIFE) end
 end
 
 -- Milliseconds until the next item is due, -1 where the queue is empty.

@@ -1,16 +1,17 @@
 -- Confirm what was seen in Kubernetes: settle the slots that are covered, and no others.
 --
 -- KEYS  1 queue   2… one record a confirmation
--- ARGV  1 MessagePack: {write interval ms, confirmations}
+-- ARGV  1 MessagePack: {write interval ms, spread ms, confirmations}
 --         confirmation: {fingerprint, {slot → settled}, open generation, closed generation, wrote, marked}
 -- Reply MessagePack: milliseconds until the next item is due, -1 where the queue is empty
 --
 -- What was admitted after the write stays pending and is due again. Settled slots that no message can speak of any
 -- more leave with the record, an hour after its last change.
 
-local interval, confirmations = unpack(cmsgpack.unpack(ARGV[1]))
+local interval, spread, confirmations = unpack(cmsgpack.unpack(ARGV[1]))
 local queue = KEYS[1]
 local now = now_ms()
+local turn = turns(queue, spread, now)
 
 for i, confirmation in ipairs(confirmations) do
   local fingerprint, covered, open, closed, wrote, marked = unpack(confirmation)
@@ -43,7 +44,9 @@ for i, confirmation in ipairs(confirmations) do
     if rec.d then
       redis.call('ZREM', queue, fingerprint)
     elseif #unsettled(rec) > 0 or mark_pending(rec) then
-      redis.call('ZADD', queue, math.max(now, number(rec.w) + interval), fingerprint)
+      local due = now
+      if rec.h then due = math.max(number(rec.w) + interval, take_turn(turn)) end
+      redis.call('ZADD', queue, due, fingerprint)
       redis.call('PEXPIRE', key, PENDING_LIFE)
     else
       redis.call('ZREM', queue, fingerprint)
@@ -51,5 +54,6 @@ for i, confirmation in ipairs(confirmations) do
     end
   end
 end
+keep_turns(turn)
 redis.call('PEXPIRE', queue, PENDING_LIFE)
 return cmsgpack.pack(next_due(queue, now))

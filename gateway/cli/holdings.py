@@ -1,0 +1,120 @@
+"""What stored `RemediationRequest`s say about counts, read as plain JSON: the audit's view of the cluster.
+
+The audit is the oracle that the counting protocol is tested with, so nothing here is shared with the code that
+writes these objects.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+_APPLIED = "remediation.kubernaut.io/applied"
+_GENERATION = "remediation.kubernaut.io/generation"
+_STORM = "remediation.kubernaut.io/storm"
+_INTERVAL = re.compile(r"(\d+)-(\d+)")
+
+ProblemKey = tuple[tuple[tuple[str, str], ...], str]
+"""What tells one problem from another on the sender's side: its labels, and the annotation `fingerprint`."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stored `RemediationRequest` says about counts."""
+
+    name: str
+    """`namespace/name`."""
+    open: bool
+    count: int
+    occurrences: dict[str, int]
+    """Fingerprint → occurrences: one entry for an own request, one a member for an aggregated one."""
+    problems: dict[str, ProblemKey]
+    """Fingerprint → the labels of its alert, as far as the request keeps them."""
+    generation: int = 0
+    fault: str | None = None
+    """Why the object contradicts itself, if it does."""
+
+
+def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> Request:
+    """Read a `RemediationRequest` from its JSON. Never raises: what cannot be read becomes the `fault`."""
+    meta, spec = _mapping(item.get("metadata")), _mapping(item.get("spec"))
+    labels = _mapping(meta.get("labels"))
+    phase = _mapping(item.get("status")).get("overallPhase") or ""
+    count = _mapping(spec.get("deduplication")).get("occurrenceCount")
+    generation = str(labels.get(_GENERATION, ""))
+    occurrences: dict[str, int] = {}
+    problems: dict[str, ProblemKey] = {}
+    try:
+        if not isinstance(count, int):
+            raise TypeError("spec.deduplication.occurrenceCount is no number")
+        if spec.get("isStorm") or labels.get(_STORM) == "true":
+            fault = _read_members(spec, count, occurrences, problems)
+        else:
+            fingerprint = str(spec["signalFingerprint"])
+            occurrences[fingerprint] = count
+            problems[fingerprint] = problem_key(
+                _mapping(spec.get("signalLabels")), _mapping(spec.get("signalAnnotations"))
+            )
+            marked = applied_sum(_mapping(meta.get("annotations")).get(_APPLIED, "{}"))
+            fault = None
+            if set(marked) - {fingerprint} or marked.get(fingerprint, 0) != count:
+                fault = f"occurrenceCount is {count}, its marks say {marked or 'nothing'}"
+    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as reason:
+        fault = f"cannot be read: {type(reason).__name__}: {reason}"
+    return Request(
+        name=f"{meta.get('namespace', '')}/{meta.get('name', '')}",
+        open=phase not in terminal_phases and not meta.get("deletionTimestamp"),
+        count=count if isinstance(count, int) else 0,
+        occurrences=occurrences,
+        problems=problems,
+        generation=int(generation) if generation.isdecimal() else 0,
+        fault=fault,
+    )
+
+
+def _read_members(
+    spec: Mapping[str, Any], count: int, occurrences: dict[str, int], problems: dict[str, ProblemKey]
+) -> str | None:
+    """Read the members of an aggregated request into the two tables; return what does not add up."""
+    provider_data = json.loads(base64.b64decode(spec.get("providerData", ""), validate=True))
+    common = _mapping(spec.get("signalLabels"))
+    for member in provider_data["members"]:
+        fingerprint = str(member["fingerprint"])
+        occurrences[fingerprint] = occurrences.get(fingerprint, 0) + int(member["occurrences"])
+        problems[fingerprint] = problem_key({**common, **member.get("labels", {})}, {})
+    summed = sum(occurrences.values())
+    return None if summed == count else f"occurrenceCount is {count}, its members sum up to {summed}"
+
+
+def applied_sum(annotation: str) -> dict[str, int]:
+    """Return fingerprint → Σ (hi − lo) of an `applied` annotation: fingerprint → slot → `lo-hi[,lo-hi]`.
+
+    Raises `ValueError` where it is not of that form.
+    """
+    sums: dict[str, int] = {}
+    for fingerprint, slots in json.loads(annotation).items():
+        sums[fingerprint] = 0
+        for slot, mark in slots.items():
+            floor = 0
+            for part in mark.split(","):
+                interval = _INTERVAL.fullmatch(part)
+                if interval is None or not floor <= int(interval[1]) <= int(interval[2]):
+                    raise ValueError(f"mark {mark!r} of slot {slot}")
+                floor = int(interval[2])
+                sums[fingerprint] += floor - int(interval[1])
+    return sums
+
+
+def problem_key(labels: Mapping[str, str], annotations: Mapping[str, str]) -> ProblemKey:
+    """Return what tells one problem from another on the sender's side. An empty label is an absent one."""
+    named = tuple(sorted((name, value) for name, value in labels.items() if value != ""))
+    return named, annotations.get("fingerprint", "")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,43 @@
+"""The baseline: aiohttp and uvloop, a handler that only decodes a webhook and fingerprints each alert.
+
+    python -m tests.bench.bare PORT
+
+It does so with the gateway's own functions, so the ratio measures everything else that the gateway does.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+from aiohttp import web
+
+from gateway.config.loading import load
+from gateway.intake.fingerprint import Fingerprinter
+from gateway.intake.payload import decode, decode_alert
+
+
+def application() -> web.Application:
+    """The bare service."""
+    settings = load(None, {})
+    fingerprinter = Fingerprinter(settings.dedup, settings.storm.group_by)
+
+    async def handle(request: web.Request) -> web.Response:
+        webhook = decode(await request.read())
+        for raw in webhook.alerts:
+            alert = decode_alert(raw)
+            fingerprinter.identify(alert.labels or {}, alert.annotations or {})
+        return web.json_response({"status": "accepted"}, status=202)
+
+    app = web.Application(client_max_size=16 * 2**20)
+    app.router.add_post("/v1/webhooks/prometheus", handle)
+    return app
+
+
+def main() -> None:
+    uvloop.install()
+    web.run_app(application(), host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The other sides of the commands, scripted: a gateway that answers webhooks, and an API server that lists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Answer = tuple[int, Any]
+"""Status and JSON body. A status of 0 closes the connection without an answer."""
+
+
+@dataclass
+class Post:
+    """A webhook as it arrived."""
+
+    at: float
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def alerts(self) -> list[dict[str, Any]]:
+        alerts: list[dict[str, Any]] = json.loads(self.body)["alerts"]
+        return alerts
+
+
+def fingerprint(labels: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()
+
+
+def accepted(post: Post) -> Answer:
+    """Take every alert."""
+    verdicts = [
+        {
+            "fingerprint": fingerprint(alert["labels"]),
+            "outcome": "resolved" if alert["status"] == "resolved" else "duplicate",
+            "request": {"namespace": "default", "name": "rr-" + fingerprint(alert["labels"])[:10]},
+        }
+        for alert in post.alerts
+    ]
+    return 202, {"status": "accepted", "alerts": verdicts}
+
+
+@dataclass
+class FakeGateway:
+    """Answers webhooks by `script`, one entry each, and with `accepted` when that is used up."""
+
+    script: list[Answer | Callable[[Post], Answer]] = field(default_factory=list)
+    posts: list[Post] = field(default_factory=list)
+    url: str = ""
+
+    def answer(self, post: Post) -> Answer:
+        self.posts.append(post)
+        scripted = self.script.pop(0) if self.script else accepted
+        return scripted(post) if callable(scripted) else scripted
+
+
+@dataclass
+class FakeKubernetes:
+    """Lists `items`, two a page; `changes` are called before each first page, one after the other."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[Callable[[], None]] = field(default_factory=list)
+    expire_once: bool = False
+    """Answer the next page that is not the first with 410."""
+    paths: list[str] = field(default_factory=list)
+    status: dict[str, Any] | None = None
+    """What `/v1/status` answers, for the gateway that is on the same address."""
+    kubeconfig: str = ""
+    url: str = ""
+
+    def answer(self, path: str, query: dict[str, str]) -> Answer:
+        self.paths.append(path)
+        if path == "/v1/status":
+            return (200, self.status) if self.status is not None else (404, {})
+        start = int(query.get("continue", "0"))
+        if start == 0 and self.changes:
+            self.changes.pop(0)()
+        if start and self.expire_once:
+            self.expire_once = False
+            return 410, {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+        rest = len(self.items) > start + 2
+        metadata = {"resourceVersion": "7"} | ({"continue": str(start + 2)} if rest else {})
+        return 200, {"kind": "List", "metadata": metadata, "items": self.items[start : start + 2]}
