@@ -16,10 +16,11 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 
+import msgspec
 import structlog
 
 from gateway import errors
-from gateway.engine.ledger import FIRST_ASSERTION, Ledger
+from gateway.engine.ledger import FIRST_ASSERTION, Ledger, Slot
 from gateway.engine.planning import Demand, Entry
 from gateway.engine.ports import Ports
 from gateway.engine.views import resolved_since
@@ -42,24 +43,18 @@ MEMORY_NOTE_LIFE = 300.0
 MOST_MEMORY_NOTES = 100_000
 
 
-class Fate:
+class Fate(msgspec.Struct, gc=False):
     """What became of one unit; shared by every alert that was folded into it."""
 
-    __slots__ = ("detail", "error", "generation", "standing")
+    standing: Standing | None
+    """None where it was not taken: `error` says why, or `detail` that it never can be."""
+    generation: int = 0
+    detail: str = ""
+    error: errors.GatewayError | None = None
 
-    def __init__(
-        self,
-        standing: Standing | None,
-        generation: int = 0,
-        *,
-        detail: str = "",
-        error: errors.GatewayError | None = None,
-    ) -> None:
-        self.standing = standing
-        """None where it was not taken: `error` says why, or `detail` that it never can be."""
-        self.generation = generation
-        self.detail = detail
-        self.error = error
+    @property
+    def counted(self) -> bool:
+        return self.standing is not None and self.standing.counted
 
 
 class Delivery:
@@ -90,23 +85,36 @@ class Delivery:
                 self.done.set_result(None)
 
 
+_Key = tuple[str, str, bool]
+"""Fingerprint, start of the episode, and whether it is over. (No enum: hashing one is a call of Python code.)"""
+
+
 class _Unit:
     """All waiting alerts that say the same: one fingerprint, one episode, firing or resolved."""
 
-    __slots__ = ("fingerprint", "kind", "limited", "members", "reading", "shard", "with_payload")
+    __slots__ = (
+        "fingerprint",
+        "key",
+        "limited",
+        "members",
+        "reading",
+        "shard",
+        "slot",
+        "value",
+        "with_payload",
+    )
 
-    def __init__(self, reading: Reading, kind: Kind, shard: int, *, limited: bool) -> None:
+    def __init__(self, reading: Reading, key: _Key, shard: int, *, limited: bool) -> None:
         self.fingerprint = reading.fingerprint
-        self.kind = kind
+        self.key = key
         self.reading = reading
         self.shard = shard
         self.members: list[tuple[Delivery, int]] = []
         self.limited = limited
         self.with_payload = False
-
-    @property
-    def key(self) -> tuple[str, Kind, str]:
-        return (self.fingerprint, self.kind, self.reading.starts_at)
+        self.slot: Slot | None = None
+        """Where it is counted, and `value` what that reaches with it; set when it is sent, for firing ones."""
+        self.value = 0
 
     def settle(self, fate: Fate) -> None:
         """Tell every member. Of alerts that were folded, the first is the one that asks for a new request."""
@@ -122,7 +130,7 @@ class _Shard:
     __slots__ = ("pending", "task")
 
     def __init__(self) -> None:
-        self.pending: dict[tuple[str, Kind, str], _Unit] = {}
+        self.pending: dict[_Key, _Unit] = {}
         self.task: asyncio.Task[None] | None = None
 
 
@@ -197,14 +205,13 @@ class Admitter:
     def _enqueue(self, delivery: Delivery, position: int, reading: Reading, *, limited: bool) -> None:
         number = self._store.shard(reading.group)
         shard = self._shards[number]
-        kind = Kind.RESOLVED if reading.resolved else Kind.FIRING
-        key = (reading.fingerprint, kind, reading.starts_at)
+        key = (reading.fingerprint, reading.starts_at, reading.resolved)
         unit = shard.pending.get(key)
         if unit is None:
-            unit = shard.pending[key] = _Unit(reading, kind, number, limited=limited)
+            unit = shard.pending[key] = _Unit(reading, key, number, limited=limited)
             if shard.task is None or shard.task.done():
                 shard.task = asyncio.create_task(self._run(number), name=f"admit-{number}")
-        elif unit.limited and not limited:
+        elif not limited:
             unit.limited = False
         unit.members.append((delivery, position))
 
@@ -247,13 +254,13 @@ class Admitter:
 
     async def _call(self, number: int, batch: list[_Unit]) -> None:
         now = self._clock.monotonic()
-        messages, values = self._messages(batch, now)
         try:
-            reply = await self._ask(number, messages, notes_taken=False)
+            reply = await self._ask(number, [self._message(unit, now) for unit in batch], notes_taken=False)
             if reply.noted:
                 batch = await self._take_notes(number, batch)
-                messages, values = self._messages(batch, now)
-                reply = await self._ask(number, messages, notes_taken=True)
+                reply = await self._ask(
+                    number, [self._message(unit, now) for unit in batch], notes_taken=True
+                )
         except errors.StoreError as error:
             for unit in batch:
                 self._spawn(self._write_directly(unit, error))
@@ -261,11 +268,9 @@ class Admitter:
         if reply.due_in >= 0:
             self._on_due(number, reply.due_in)
         self._ledger.patience = FIRST_ASSERTION + 1.5 * reply.wait / 1000
-        again = False
-        for unit, value, admitted in zip(batch, values, reply.results, strict=True):
-            again = self._settle(unit, value, admitted, now) or again
-        if again:
-            self._wake(number)
+        for unit, admitted in zip(batch, reply.results, strict=True):
+            self._busy.discard(unit.fingerprint)
+            self._settle(unit, admitted, now)
 
     async def _ask(self, number: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
         """The same numbers once more after a time-out: they may be there, and saying so again changes nothing.
@@ -281,66 +286,56 @@ class Admitter:
         self._metrics.retries["redis"].inc()
         return await self._store.admit(number, messages, notes_taken=notes_taken)
 
-    def _messages(self, batch: Iterable[_Unit], now: float) -> tuple[list[Admission], list[int]]:
-        messages, values = [], []
-        for unit in batch:
-            value = 0
-            slot_name = ""
-            reading = unit.reading
-            if unit.kind is Kind.FIRING:
-                slot = self._ledger.open(unit.fingerprint, now)
-                slot_name = slot.name
-                value = self._ledger.send(slot, len(unit.members), now)
-            stored = self._index.open(unit.fingerprint)
-            if stored is not None and stored.generation:
-                opened, closed, since = stored.generation, 0, ""
-                payload = encode(reading.signal()) if unit.with_payload else ""
-            else:
-                opened = 0
-                closed = self._index.highest_generation(unit.fingerprint)
-                since = resolved_since(self._index, unit.fingerprint) if closed else ""
-                payload = encode(reading.signal()) if unit.kind is Kind.FIRING else ""
-            messages.append(
-                Admission(
-                    unit.fingerprint,
-                    unit.kind,
-                    slot_name,
-                    value,
-                    reading.starts_at,
-                    reading.dated,
-                    reading.ends_at,
-                    opened,
-                    closed,
-                    since,
-                    payload,
-                    False,
-                    unit.limited,
-                )
-            )
-            values.append(value)
-        return messages, values
+    def _message(self, unit: _Unit, now: float) -> Admission:
+        """What a unit says, numbered. A known open request needs no payload: Redis says if it wants one."""
+        reading, fingerprint = unit.reading, unit.fingerprint
+        slot_name = ""
+        if not reading.resolved:
+            slot = unit.slot = self._ledger.open(fingerprint, now)
+            unit.value = self._ledger.send(slot, len(unit.members), now)
+            slot_name = slot.name
+        stored = self._index.open(fingerprint)
+        opened, closed, since, payload = 0, 0, "", ""
+        if stored is not None and stored.generation:
+            opened = stored.generation
+        else:
+            closed = self._index.highest_generation(fingerprint)
+            since = resolved_since(self._index, fingerprint) if closed else ""
+        if unit.with_payload or not (opened or reading.resolved):
+            payload = encode(reading.signal())
+        return Admission(
+            fingerprint,
+            Kind.RESOLVED if reading.resolved else Kind.FIRING,
+            slot_name,
+            unit.value,
+            reading.starts_at,
+            reading.dated,
+            reading.ends_at,
+            opened,
+            closed,
+            since,
+            payload,
+            False,
+            unit.limited,
+        )
 
-    def _settle(self, unit: _Unit, value: int, admitted: Admitted, now: float) -> bool:
-        """Take note of one answer. True where the unit has to be sent once more."""
+    def _settle(self, unit: _Unit, admitted: Admitted, now: float) -> None:
+        """Take note of one answer."""
         standing = admitted.standing
         if standing is Standing.WANTS_PAYLOAD:
             unit.with_payload = True
-            self._busy.discard(unit.fingerprint)
             self._put_back(unit)
-            return True
-        if standing.counted:
-            slot = self._ledger.open(unit.fingerprint, now)
-            newly = self._ledger.taken(slot, value, unit.reading, now)
+            self._wake(unit.shard)
+            return
+        if unit.slot is not None and standing.counted:
+            newly = self._ledger.taken(unit.slot, unit.value, unit.reading, now)
             if newly:
                 self._on_taken(unit.fingerprint, newly)
-        self._busy.discard(unit.fingerprint)
         if standing is Standing.FULL:
-            unit.settle(
-                Fate(None, error=errors.Overloaded("the queue is full and Kubernetes takes no writes"))
-            )
+            full = errors.Overloaded("the queue is full and Kubernetes takes no writes")
+            unit.settle(Fate(None, error=full))
         else:
             unit.settle(Fate(standing, admitted.generation))
-        return False
 
     def _put_back(self, unit: _Unit) -> None:
         pending = self._shards[unit.shard].pending
@@ -383,7 +378,7 @@ class Admitter:
             self._metrics.k8s_api_queries[reason].inc()
             await self._writer.look_up(fingerprint, reading.namespace)
         opened = self._index.open(fingerprint)
-        if unit.kind is Kind.RESOLVED:
+        if reading.resolved:
             if opened is not None:
                 demand = Demand({}, resolved_since=reading.starts_at, resolved_at=reading.ends_at)
                 await self._writer.write(fingerprint, demand, None, None, read_again=True)
@@ -406,7 +401,7 @@ class Admitter:
         """Settle the alerts of bodies that came again and were taken before; returns the units that are left."""
         asked: list[tuple[_Unit, Delivery]] = []
         for unit in batch:
-            if unit.kind is Kind.FIRING:
+            if not unit.reading.resolved:
                 asked.extend((unit, delivery) for delivery in dict.fromkeys(d for d, _ in unit.members))
         notes = [Note(delivery.digest, note_name(unit.reading)) for unit, delivery in asked]
         try:

@@ -74,6 +74,14 @@ def translate(error: BaseException) -> StoreError:
     return StoreUnsure(f"The connection to Redis failed: {_brief(error)}", kind="connection")
 
 
+def _never_connected(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _brief(error: BaseException) -> str:
     return (str(error) or type(error).__name__)[:200]
 

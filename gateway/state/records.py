@@ -67,10 +67,14 @@ class Standing(StrEnum):
 
     @property
     def counted(self) -> bool:
-        return self in _COUNTED
-
-
-_COUNTED = frozenset({Standing.OPEN, Standing.NEW, Standing.PENDING, Standing.SETTLED, Standing.DEAD})
+        """The occurrences of the message are taken."""
+        return (
+            self is Standing.OPEN
+            or self is Standing.NEW
+            or self is Standing.PENDING
+            or self is Standing.SETTLED
+            or self is Standing.DEAD
+        )
 
 
 class Admitted(msgspec.Struct, frozen=True, array_like=True):

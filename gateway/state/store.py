@@ -99,11 +99,11 @@ class RedisStore:
         return self._keys.shard(group)
 
     async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
-        prefix = self._keys.record_prefix(shard)
-        keys = [self._keys.queue(shard), self._keys.notes(shard)]
-        keys.extend([prefix + message.fingerprint for message in messages])
+        keys = (self._keys.queue(shard), self._keys.notes(shard))
         argument = self._encode((self._interval, self._spread, notes_taken, messages))
-        return self._admit_reply.decode(await self._client.script("admit", keys, argument))
+        return self._admit_reply.decode(
+            await self._client.script("admit", keys, self._keys.record_prefix(shard), argument)
+        )
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
         keys = (self._keys.queue(shard), self._keys.sentinel(shard))
@@ -118,10 +118,11 @@ class RedisStore:
         return self._claim_reply.decode(reply)
 
     async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
-        keys = [self._keys.queue(shard)]
-        keys.extend(self._keys.record(shard, confirmation.fingerprint) for confirmation in confirmations)
+        keys = (self._keys.queue(shard),)
         argument = self._encode((self._interval, self._spread, confirmations))
-        return self._int_reply.decode(await self._client.script("confirm", keys, argument))
+        return self._int_reply.decode(
+            await self._client.script("confirm", keys, self._keys.record_prefix(shard), argument)
+        )
 
     async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
         keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint))

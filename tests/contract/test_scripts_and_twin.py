@@ -24,6 +24,10 @@ FINGERPRINTS = [f"{digit}" * 64 for digit in "abc"]
 SLOTS = ["p1.1", "p2.1", "p2.2"]
 TIMES = [f"2026-01-01T00:00:0{n}.000000000Z" for n in range(3)]
 NEVER = 100_000.0
+COMMANDS = (
+    *("admit", "admit", "admit", "claim", "claim", "confirm", "confirm", "postpone", "arrange"),
+    *("note", "take_notes", "sweep", "bury", "exhume", "dead_letters"),
+)
 
 
 def draw_admission(rng: random.Random) -> Admission:
@@ -74,10 +78,7 @@ class Pair:
 
     async def step(self, rng: random.Random) -> tuple[str, Any, Any]:
         store, twin = self.store, self.twin
-        which = rng.choice(
-            ("admit", "admit", "admit", "claim", "claim", "confirm", "confirm", "postpone", "arrange", "note")
-            + ("take_notes", "sweep", "bury", "exhume", "dead_letters")
-        )
+        which = rng.choice(COMMANDS)
         fingerprint = rng.choice(FINGERPRINTS)
         if which == "admit":
             messages = [draw_admission(rng) for _ in range(rng.choice((1, 1, 3)))]

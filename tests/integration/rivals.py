@@ -39,7 +39,7 @@ def repeatedly(act: Callable[[], Any], interval: float) -> Iterator[None]:
         while not stop.is_set():
             try:
                 act()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - it is raised again where the test can see it
                 failures.append(error)
                 return
             time.sleep(interval)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from typing import Any
 
 from tests.integration.load import Books, alert, flood, webhook
@@ -164,8 +165,6 @@ def counted(request: dict[str, Any]) -> int:
 
 def settled(urls: list[str]) -> bool:
     """Nothing is unconfirmed and nothing is queued, anywhere."""
-    import urllib.request
-
     for url in urls:
         with urllib.request.urlopen(f"{url}/v1/status", timeout=5) as answer:
             status = json.load(answer)

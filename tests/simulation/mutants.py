@@ -156,7 +156,7 @@ def _two_notes() -> Any:
         taken = [
             Note(delivery.digest, note_name(reading))
             for reading, fate in zip(delivery.readings, delivery.fates, strict=True)
-            if fate is not None and fate.standing is not None and fate.standing.counted
+            if fate is not None and fate.counted
         ]
         self._keep_in_memory(taken)
 

@@ -7,6 +7,7 @@ off one by one, to show that the simulation notices.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,7 @@ SETTLED_LIFE = 3_600_000
 NOTE_LIFE = 300_000
 BURST = 50
 LONGEST_TURN = 60_000
+STEP = 250
 
 
 @dataclass
@@ -219,9 +221,12 @@ class Twin:
 
     def _enqueue(self, shard: ShardData, fingerprint: str, rec: Record, now: float, *, counts: bool) -> None:
         if fingerprint not in shard.queue:
-            due = max(rec.w + self.interval, self._take_turn(shard, now)) if counts else now
-            shard.queue[fingerprint] = due
+            shard.queue[fingerprint] = self._due(shard, rec, now, counts=counts)
             rec.dies = now + PENDING_LIFE
+
+    def _due(self, shard: ShardData, rec: Record, now: float, *, counts: bool) -> float:
+        due = max(rec.w + self.interval, self._take_turn(shard, now)) if counts else now
+        return now if due <= now else math.ceil(due / STEP) * STEP
 
     def _take_turn(self, shard: ShardData, now: float) -> float:
         at = max(min(shard.turn, now + LONGEST_TURN), now - BURST * self.spread)
@@ -275,8 +280,7 @@ class Twin:
                 shard.queue.pop(fingerprint, None)
             elif rec.unsettled() or rec.mark_pending():
                 counts = rec.h is not None
-                due = max(rec.w + self.interval, self._take_turn(shard, now)) if counts else now
-                shard.queue[fingerprint] = due
+                shard.queue[fingerprint] = self._due(shard, rec, now, counts=counts)
                 rec.dies = now + PENDING_LIFE
             else:
                 shard.queue.pop(fingerprint, None)

@@ -1,7 +1,7 @@
 -- Admit a micro-batch: each message says that a slot has reached a number, or that an episode ended.
 --
--- KEYS  1 queue (zset: fingerprint → due ms)   2 notes (hash)   3… one record a message
--- ARGV  1 MessagePack: {write interval ms, spread ms, notes were taken, messages}
+-- KEYS  1 queue (zset: fingerprint → due ms)   2 notes (hash)
+-- ARGV  1 record key prefix   2 MessagePack: {write interval ms, spread ms, notes were taken, messages}
 --         message: {fingerprint, kind, slot, value, starts_at, dated, ends_at, open generation, closed generation,
 --                   resolved since, payload, asserted, limited}
 -- Reply MessagePack: {noted, results, due in ms, wait in ms}; result: {standing, generation, base, fresh}
@@ -9,8 +9,8 @@
 -- Values merge by max, so the script may run late, twice or out of order. While notes exist on the shard and the
 -- caller has not taken its own, nothing is changed and `noted` is true.
 
-local interval, spread, taken, messages = unpack(cmsgpack.unpack(ARGV[1]))
-local queue, notes = KEYS[1], KEYS[2]
+local interval, spread, taken, messages = unpack(cmsgpack.unpack(ARGV[2]))
+local queue, notes, prefix = KEYS[1], KEYS[2], ARGV[1]
 sound(queue, 'zset')
 if not taken and redis.call('EXISTS', notes) == 1 then
   return cmsgpack.pack({true, {}, -1, 0})
@@ -25,7 +25,7 @@ local results = {}
 local function enqueue(fingerprint, key, last_write, counts)
   if redis.call('ZSCORE', queue, fingerprint) then return end
   local due = now
-  if counts then due = math.max(last_write + interval, take_turn(turn)) end
+  if counts then due = in_step(math.max(last_write + interval, take_turn(turn)), now) end
   redis.call('ZADD', queue, due, fingerprint)
   redis.call('PEXPIRE', key, PENDING_LIFE)
 end
@@ -117,7 +117,7 @@ local function count_again(message, key)
 end
 
 for i, message in ipairs(messages) do
-  local key = KEYS[i + 2]
+  local key = prefix .. message[1]
   results[i] = count_again(message, key) or admit(message, key)
 end
 keep_turns(turn)

@@ -1,21 +1,21 @@
 -- Confirm what was seen in Kubernetes: settle the slots that are covered, and no others.
 --
--- KEYS  1 queue   2… one record a confirmation
--- ARGV  1 MessagePack: {write interval ms, spread ms, confirmations}
+-- KEYS  1 queue
+-- ARGV  1 record key prefix   2 MessagePack: {write interval ms, spread ms, confirmations}
 --         confirmation: {fingerprint, {slot → settled}, open generation, closed generation, wrote, marked}
 -- Reply MessagePack: milliseconds until the next item is due, -1 where the queue is empty
 --
 -- What was admitted after the write stays pending and is due again. Settled slots that no message can speak of any
 -- more leave with the record, an hour after its last change.
 
-local interval, spread, confirmations = unpack(cmsgpack.unpack(ARGV[1]))
+local interval, spread, confirmations = unpack(cmsgpack.unpack(ARGV[2]))
 local queue = KEYS[1]
 local now = now_ms()
 local turn = turns(queue, spread, now)
 
 for i, confirmation in ipairs(confirmations) do
   local fingerprint, covered, open, closed, wrote, marked = unpack(confirmation)
-  local key = KEYS[i + 1]
+  local key = ARGV[1] .. fingerprint
   local rec = record(key)
   if next(rec) then
     local set = {}
@@ -45,7 +45,7 @@ for i, confirmation in ipairs(confirmations) do
       redis.call('ZREM', queue, fingerprint)
     elseif #unsettled(rec) > 0 or mark_pending(rec) then
       local due = now
-      if rec.h then due = math.max(number(rec.w) + interval, take_turn(turn)) end
+      if rec.h then due = in_step(math.max(number(rec.w) + interval, take_turn(turn)), now) end
       redis.call('ZADD', queue, due, fingerprint)
       redis.call('PEXPIRE', key, PENDING_LIFE)
     else

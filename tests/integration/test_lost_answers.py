@@ -1,0 +1,99 @@
+"""Exact counts while the API performs writes and their answers are lost."""
+
+from __future__ import annotations
+
+import json
+
+from chaos.faults.rules import Fault, Rule
+from tests.integration.load import PATH, flood
+from tests.integration.rivals import rival_writer
+from tests.integration.sight import adds_up, body, fires, kubectl_counts, settled
+from tests.integration.test_counting import check_marks
+from tests.rig.api import Api
+from tests.rig.fixtures import StartFaultProxy, StartGateway
+from tests.rig.redis_server import RedisServer
+
+OURS = "remediationrequests"
+LOST = Rule(Fault.ANSWER_LOST, share=0.2, verbs=("create", "patch"), resource=OURS)
+NO_REDIS = "redis://127.0.0.1:1/0"
+OFTEN = {"dedup": {"write_interval": "50ms"}}
+"""Many writes, so that many answers can be lost."""
+
+
+def lost(verb: str) -> Rule:
+    """One write is performed, and its connection cut."""
+    return Rule(Fault.ANSWER_LOST, verbs=(verb,), resource=OURS, times=1)
+
+
+def silent(verb: str) -> Rule:
+    """One write is performed and never answered: the gateway gives it up after ten seconds."""
+    return Rule(Fault.HANG, verbs=(verb,), resource=OURS, times=1)
+
+
+async def test_a_first_alert_whose_answers_are_lost_and_ten_duplicates_make_eleven(
+    start_gateway: StartGateway,
+    start_fault_proxy: StartFaultProxy,
+    redis_server: RedisServer,
+    cluster: Api,
+    namespace: str,
+) -> None:
+    proxy = start_fault_proxy(cluster, [lost("create"), lost("patch"), LOST])
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=OFTEN)
+
+    status, answer = gateway.post(PATH, body(fires(namespace)))
+    first = json.loads(answer)["alerts"][0]
+    with rival_writer(cluster, namespace):
+        books = await flood([gateway.url], [body(fires(namespace))] * 10, at_once=10)
+        await adds_up(cluster, namespace, [11])
+        await settled(gateway)
+
+    assert status in (201, 202)
+    assert books.accepted == books.attempts == 10
+    assert kubectl_counts(cluster, namespace) == "11"
+    assert cluster.requests(namespace)[0]["metadata"]["name"] == first["request"]["name"]
+    assert proxy.count("answer lost") >= 2
+
+
+async def test_a_thousand_duplicates_over_two_replicas_with_a_fifth_of_all_answers_lost(
+    start_gateway: StartGateway,
+    start_fault_proxy: StartFaultProxy,
+    redis_server: RedisServer,
+    cluster: Api,
+    namespace: str,
+) -> None:
+    proxy = start_fault_proxy(cluster, [lost("create"), lost("patch"), silent("patch"), LOST], seed=2)
+    replicas = [start_gateway(redis=redis_server, cluster=proxy, settings=OFTEN) for _ in range(2)]
+
+    with rival_writer(cluster, namespace):
+        # In ten waves: one would be so few writes that hardly an answer could be lost.
+        for wave in range(1, 11):
+            books = await flood([replica.url for replica in replicas], [body(fires(namespace))] * 100)
+            assert books.accepted == books.attempts == 100
+            await adds_up(cluster, namespace, [100 * wave])
+        await settled(*replicas)
+
+    assert kubectl_counts(cluster, namespace) == "1000"
+    assert proxy.count("answer lost") > 2
+    assert proxy.count("hang") == 1
+    check_marks(cluster.requests(namespace))
+
+
+async def test_without_redis_lost_answers_count_once_too_even_when_the_sender_sends_again(
+    start_gateway: StartGateway, start_fault_proxy: StartFaultProxy, cluster: Api, namespace: str
+) -> None:
+    proxy = start_fault_proxy(cluster, [silent("patch"), LOST], seed=3)
+    replicas = [start_gateway(redis=NO_REDIS, cluster=proxy) for _ in range(2)]
+    bodies = [body(fires(namespace, f"pod-{number % 5}")) for number in range(200)]
+
+    books = await flood([replica.url for replica in replicas], bodies, at_once=10)
+    await adds_up(cluster, namespace, [40] * 5)
+    await settled(*replicas)
+
+    assert books.accepted == 200
+    assert proxy.count("answer lost") > 5
+    assert counts_by_kubectl(cluster, namespace) == [40] * 5
+    check_marks(cluster.requests(namespace))
+
+
+def counts_by_kubectl(cluster: Api, namespace: str) -> list[int]:
+    return sorted(int(word) for word in kubectl_counts(cluster, namespace).split())
