@@ -98,6 +98,7 @@ class _Unit:
         "limited",
         "members",
         "reading",
+        "sent_before",
         "shard",
         "slot",
         "value",
@@ -115,6 +116,8 @@ class _Unit:
         self.slot: Slot | None = None
         """Where it is counted, and `value` what that reaches with it; set when it is sent, for firing ones."""
         self.value = 0
+        self.sent_before = 0
+        """What the slot's `sent` was before: it is that again where the number certainly reached nobody."""
 
     def settle(self, fate: Fate) -> None:
         """Tell every member. Of alerts that were folded, the first is the one that asks for a new request."""
@@ -255,14 +258,16 @@ class Admitter:
     async def _call(self, number: int, batch: list[_Unit]) -> None:
         now = self._clock.monotonic()
         try:
-            reply = await self._ask(number, [self._message(unit, now) for unit in batch], notes_taken=False)
+            reply = await self._ask(number, batch, now, notes_taken=False)
             if reply.noted:
+                for unit in batch:
+                    self._unsent(unit)
                 batch = await self._take_notes(number, batch)
-                reply = await self._ask(
-                    number, [self._message(unit, now) for unit in batch], notes_taken=True
-                )
+                reply = await self._ask(number, batch, now, notes_taken=True)
         except errors.StoreError as error:
             for unit in batch:
+                if isinstance(error, errors.StoreRefused):
+                    self._unsent(unit)
                 self._spawn(self._write_directly(unit, error))
             return
         if reply.due_in >= 0:
@@ -272,26 +277,31 @@ class Admitter:
             self._busy.discard(unit.fingerprint)
             self._settle(unit, admitted, now)
 
-    async def _ask(self, number: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+    async def _ask(self, number: int, batch: list[_Unit], now: float, *, notes_taken: bool) -> AdmitReply:
         """The same numbers once more after a time-out: they may be there, and saying so again changes nothing.
 
         A moment in which Redis, or this machine, was busy is far more frequent than a dead Redis, and writing a whole
         batch to Kubernetes instead is far more expensive than one more time-out.
         """
+        messages = [self._message(unit, now) for unit in batch]
         try:
             return await self._store.admit(number, messages, notes_taken=notes_taken)
         except errors.StoreUnsure as error:
             if error.kind != "timeout":
                 raise
         self._metrics.retries["redis"].inc()
+        messages = [self._message(unit, now) for unit in batch]
         return await self._store.admit(number, messages, notes_taken=notes_taken)
 
     def _message(self, unit: _Unit, now: float) -> Admission:
         """What a unit says, numbered. A known open request needs no payload: Redis says if it wants one."""
         reading, fingerprint = unit.reading, unit.fingerprint
         slot_name = ""
+        haunted = False
         if not reading.resolved:
             slot = unit.slot = self._ledger.open(fingerprint, now)
+            haunted = slot.haunted
+            unit.sent_before = slot.sent
             unit.value = self._ledger.send(slot, len(unit.members), now)
             slot_name = slot.name
         stored = self._index.open(fingerprint)
@@ -315,13 +325,15 @@ class Admitter:
             closed,
             since,
             payload,
-            False,
+            haunted,
             unit.limited,
         )
 
     def _settle(self, unit: _Unit, admitted: Admitted, now: float) -> None:
         """Take note of one answer."""
         standing = admitted.standing
+        if not standing.counted:
+            self._unsent(unit)
         if standing is Standing.WANTS_PAYLOAD:
             unit.with_payload = True
             self._put_back(unit)
@@ -336,6 +348,11 @@ class Admitter:
             unit.settle(Fate(None, error=full))
         else:
             unit.settle(Fate(standing, admitted.generation))
+
+    def _unsent(self, unit: _Unit) -> None:
+        """What was sent for the unit certainly counted nothing."""
+        if unit.slot is not None:
+            self._ledger.unsent(unit.slot, unit.sent_before)
 
     def _put_back(self, unit: _Unit) -> None:
         pending = self._shards[unit.shard].pending
@@ -383,10 +400,11 @@ class Admitter:
                 demand = Demand({}, resolved_since=reading.starts_at, resolved_at=reading.ends_at)
                 await self._writer.write(fingerprint, demand, None, None, read_again=True)
             return Fate(Standing.RESOLVED)
-        if opened is None and reading.dated and reading.starts_at <= resolved_since(self._index, fingerprint):
-            return Fate(Standing.STALE)
         now = self._clock.monotonic()
         slot = self._ledger.open(fingerprint, now)
+        stale = reading.dated and reading.starts_at <= resolved_since(self._index, fingerprint)
+        if opened is None and stale and not slot.haunted:
+            return Fate(Standing.STALE)
         value = self._ledger.send(slot, len(unit.members), now)
         demand = Demand({slot.name: Entry(value, slot.conf)}, firing_since=reading.starts_at)
         written = await self._writer.write(fingerprint, demand, reading.signal, None, read_again=True)

@@ -100,6 +100,11 @@ class Slot:
         return max(0, self.acc - self.conf)
 
     @property
+    def haunted(self) -> bool:
+        """There are ghosts: the next number may have been counted already, so it must not be refused any more."""
+        return self.sent > self.acc
+
+    @property
     def idle(self) -> bool:
         return self.conf >= self.acc and self.sent <= self.acc
 
@@ -135,6 +140,10 @@ class Ledger:
         slot.sent = max(slot.sent, value)
         slot.touched = now
         return value
+
+    def unsent(self, slot: Slot, before: int) -> None:
+        """The last `send` certainly reached nobody; `before` is what `sent` was until then."""
+        slot.sent = max(slot.acc, before)
 
     def taken(self, slot: Slot, value: int, source: Source, now: float) -> int:
         """Redis or Kubernetes has taken everything up to `value`, whatever the webhook is answered later.

@@ -65,11 +65,7 @@ def translate(error: BaseException) -> StoreError:
         return StoreUnsure(f"Redis answered with an error: {_brief(error)}", kind="response")
     if isinstance(error, TimeoutError | redis_errors.TimeoutError):
         return StoreUnsure("Redis did not answer in time", kind="timeout")
-    if isinstance(error, ConnectionRefusedError):
-        return StoreRefused(f"Redis cannot be reached: {_brief(error)}", kind="connection")
-    if isinstance(error, redis_errors.ConnectionError) and isinstance(
-        error.__cause__, ConnectionRefusedError
-    ):
+    if _never_connected(error):
         return StoreRefused(f"Redis cannot be reached: {_brief(error)}", kind="connection")
     return StoreUnsure(f"The connection to Redis failed: {_brief(error)}", kind="connection")
 

@@ -38,7 +38,7 @@ class Admission(msgspec.Struct, frozen=True, array_like=True):
     payload: str = ""
     """What the request is made of (JSON); may be empty while a request is open."""
     asserted: bool = False
-    """The occurrences were accepted before: they are never stale, and no limit applies to them."""
+    """The occurrences were accepted before, or may have been: they are never stale, and no limit applies to them."""
     limited: bool = False
     """The queue was full when the webhook came: take nothing that would need a new request."""
 
