@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
@@ -262,11 +262,16 @@ def _kubernetes(settings: Settings, observer: _KubeMetrics) -> tuple[Connection,
     cluster = Cluster(
         connection,
         terminal_phases=settings.dedup.terminal_phases,
-        namespaces=kubernetes.namespaces,
+        namespaces=_served(kubernetes.namespaces, kubernetes.fallback_namespace),
         environment_label=settings.classify.environment_label,
         observer=observer,
     )
     return connection, cluster
+
+
+def _served(namespaces: Sequence[str], fallback: str) -> Sequence[str]:
+    """All namespaces, or those that are named and the one where requests without a namespace go."""
+    return (*namespaces, fallback) if namespaces and fallback not in namespaces else namespaces
 
 
 def _redis(settings: Settings, metrics: Metrics) -> tuple[Client, RedisStore]:

@@ -272,8 +272,8 @@ class Engine:
 
     @property
     def unconfirmed(self) -> int:
-        """How many fingerprints have accepted occurrences that no stored request covers yet."""
-        return self._ledger.unconfirmed
+        """How many accepted occurrences no stored request covers yet."""
+        return self._ledger.unconfirmed_occurrences()
 
     @property
     def queue_depth(self) -> int:
@@ -303,17 +303,18 @@ class Engine:
         }
 
     async def stop(self, timeout: float) -> None:
-        """Finish what is under way: admissions, writes, and what Kubernetes has not confirmed yet.
+        """Finish what is under way: admissions and writes. What only this process knows is written, too.
 
-        The background tasks have to run until this returns; past `timeout` seconds leases are handed back, and what
-        is left is Redis's.
+        What Kubernetes has not confirmed yet is in Redis, and whoever comes next writes it; where Redis does not
+        answer, this process has to. The background tasks have to run until this returns; past `timeout` seconds the
+        leases are handed back.
         """
         self._stopping = True
         deadline = self._clock.monotonic() + timeout
         try:
             async with asyncio.timeout(timeout):
                 await self._admitter.close()
-                while self._ledger.unconfirmed:  # noqa: ASYNC110 - it ends once, and then nobody waits any more
+                while self._ledger.unconfirmed and not self._reconciler.reachable:  # noqa: ASYNC110 - it ends once, and then nobody waits any more
                     await asyncio.sleep(0.05)
         except TimeoutError:
             log.warning(

@@ -178,6 +178,10 @@ class Ledger:
         """How many slots have accepted occurrences that no stored request covers yet."""
         return len(self._unconfirmed)
 
+    def unconfirmed_occurrences(self) -> int:
+        """How many accepted occurrences no stored request covers yet."""
+        return sum(slot.unconfirmed for slot in self._unconfirmed.values())
+
     def due(self, now: float) -> Iterator[Slot]:
         """The unconfirmed slots that are to be asserted now; each backs off up to `LONGEST_ASSERTION`."""
         for slot in list(self._unconfirmed.values()):

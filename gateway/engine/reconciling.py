@@ -137,6 +137,11 @@ class Reconciler:
         if identify:
             self._asked_at[shard] = now
             self._on_identity(shard, claim.identity)
+            if claim.corrupt:
+                log.warning(
+                    "records in Redis were set aside: they are rebuilt from Kubernetes", records=claim.corrupt
+                )
+                self._metrics.redis_corrupt_entries.inc(claim.corrupt)
         self.depths[shard] = claim.depth
         if claim.due_in >= 0:
             self._due_at[shard] = min(self._due_at[shard], now + claim.due_in / 1000)

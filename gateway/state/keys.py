@@ -43,7 +43,3 @@ class Keys:
 
     def record(self, shard: int, fingerprint: str) -> str:
         return self._records[shard] + fingerprint
-
-    def corrupt_counter(self, shard: int) -> str:
-        """Counts the records that were set aside."""
-        return f"{self._roots[shard]}queue:corrupt"

@@ -129,6 +129,8 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     depth: int
     identity: str
     """Changes when the server or its data were replaced: its `run_id` and the shard's sentinel. Empty if not asked."""
+    corrupt: int = 0
+    """Records that were set aside because they were not of our making, since somebody last asked."""
 
 
 class Confirmation(msgspec.Struct, frozen=True, array_like=True):

@@ -182,6 +182,8 @@ async def test_a_record_of_another_type_is_set_aside(redis_server: RedisServer) 
         assert reply.results[0].standing is Standing.NEW
         assert [item.fingerprint for item in claim.items] == [FINGERPRINTS[0]]
         assert await client.command("GET", keys.record(0, FINGERPRINTS[0]) + ":corrupt") == b"garbage"
+        assert claim.corrupt == 1
+        assert (await store.claim(0, limit=10, lease=15.0, identify=True)).corrupt == 0
     finally:
         await client.close()
 

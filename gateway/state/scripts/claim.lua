@@ -2,7 +2,7 @@
 --
 -- KEYS  1 queue   2 sentinel
 -- ARGV  1 record key prefix   2 limit   3 lease ms   4 a token for a missing sentinel, or '' not to ask who this is
--- Reply MessagePack: {items, due in ms, depth, identity}
+-- Reply MessagePack: {items, due in ms, depth, identity, records set aside since it was last asked}
 --         item: {fingerprint, {{slot, value, base} …}, generation, attempts, firing since, resolved since,
 --                resolved at, payload}
 --
@@ -32,10 +32,12 @@ for _, fingerprint in ipairs(due) do
 end
 
 redis.call('PEXPIRE', queue, PENDING_LIFE)
-local identity = ''
+local identity, corrupt = '', 0
 if token ~= '' then
   redis.call('SET', sentinel, token, 'NX', 'PX', PENDING_LIFE)
   redis.call('PEXPIRE', sentinel, PENDING_LIFE)
+  corrupt = number(redis.call('GET', queue .. ':corrupt'))
+  if corrupt > 0 then redis.call('DEL', queue .. ':corrupt') end
   identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ':' .. redis.call('GET', sentinel)
 end
-return cmsgpack.pack({items, next_due(queue, now), redis.call('ZCARD', queue), identity})
+return cmsgpack.pack({items, next_due(queue, now), redis.call('ZCARD', queue), identity, corrupt})
