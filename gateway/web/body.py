@@ -117,12 +117,18 @@ def _check_type(header: str) -> None:
 def _check_coding(values: list[str]) -> None:
     codings = [coding.strip().lower() for value in values for coding in value.split(",")]
     if [coding for coding in codings if coding not in ("", "identity")] not in ([], ["gzip"]):
-        raise Problem(
-            415,
-            Reason.MEDIA_TYPE,
-            "the body may be compressed with gzip only",
-            headers={"Accept-Encoding": "gzip, identity"},
-        )
+        raise wrong_coding()
+
+
+def wrong_coding(*, close: bool = False) -> Problem:
+    """The body is compressed in a way that is not taken; `close` where its end cannot be found."""
+    return Problem(
+        415,
+        Reason.MEDIA_TYPE,
+        "the body may be compressed with gzip only",
+        headers={"Accept-Encoding": "gzip, identity"},
+        close=close,
+    )
 
 
 async def _continue(request: web.BaseRequest) -> None:

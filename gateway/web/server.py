@@ -7,10 +7,10 @@ request takes the shell's one path. What is not even HTTP is answered with a pro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from gateway.web.shell import Shell
 
@@ -65,10 +65,16 @@ class Listener:
         self._shell.close()
 
 
+class BadHttp(Protocol):
+    """Makes the answer to what cannot be parsed; see `Shell.bad_http`."""
+
+    def __call__(self, *, coding: bool) -> web.StreamResponse: ...
+
+
 class _Server(web.Server):
     """Makes the protocol of each connection."""
 
-    def __init__(self, handler: Shell, bad_http: Callable[[], web.StreamResponse], **options: Any) -> None:
+    def __init__(self, handler: Shell, bad_http: BadHttp, **options: Any) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(handler, loop=loop)
         self._bad_http = bad_http
@@ -81,14 +87,12 @@ class _Server(web.Server):
 class _Protocol(web.RequestHandler):
     __slots__ = ("_bad_http",)
 
-    def __init__(
-        self, server: web.Server, bad_http: Callable[[], web.StreamResponse], options: dict[str, Any]
-    ) -> None:
+    def __init__(self, server: web.Server, bad_http: BadHttp, options: dict[str, Any]) -> None:
         super().__init__(server, **options)
         self._bad_http = bad_http
 
-    def handle_error(self, request: web.BaseRequest, *_what: object, **_more: object) -> web.StreamResponse:
+    def handle_error(self, request: web.BaseRequest, *what: object, **_more: object) -> web.StreamResponse:
         """The answer to what cannot be parsed; every other request reaches the shell."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun already")
-        return self._bad_http()
+        return self._bad_http(coding=any(isinstance(one, ContentEncodingError) for one in what))

@@ -25,7 +25,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.web import problems
 from gateway.web.answers import Answer, HttpDate
 from gateway.web.auth import Authenticator
-from gateway.web.body import BodyReader
+from gateway.web.body import BodyReader, wrong_coding
 from gateway.web.deadlines import Deadlines
 from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.routes import Call, Reply, Route, Routes
@@ -138,9 +138,13 @@ class Shell:
         """Leave no timer behind."""
         self._deadlines.close()
 
-    def bad_http(self) -> Answer:
-        """The answer to what is no HTTP request."""
-        problem = Problem(400, Reason.BAD_HTTP, "this is not a valid HTTP request", close=True)
+    def bad_http(self, *, coding: bool = False) -> Answer:
+        """The answer to what the server's parser refuses: no HTTP request, or a body in a `coding` unknown to it."""
+        problem = (
+            wrong_coding(close=True)
+            if coding
+            else Problem(400, Reason.BAD_HTTP, "this is not a valid HTTP request", close=True)
+        )
         self._metrics.errors[problem.reason.value].inc()
         self._counter(UNKNOWN, UNKNOWN, problem.status).inc()
         return self._refusal(self._new_id(), problem)

@@ -44,7 +44,9 @@ async def holds(cluster: Api, namespace: str, expected: int) -> None:
 async def test_a_first_alert_and_ten_concurrent_duplicates_make_eleven(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster)
+    # A cold API server may take longer for its first object than a sender is made to wait by default.
+    patient = {"server": {"ack_wait": "5s"}}
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=patient)
 
     status, answer = gateway.post("/v1/webhooks/prometheus", body(namespace))
     first = json.loads(answer)

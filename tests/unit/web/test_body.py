@@ -82,6 +82,8 @@ async def test_a_missing_content_type_is_taken_for_json(service: Service) -> Non
         {"Content-Type": "+json"},
         {"Content-Type": "application/json; charset=latin-1"},
         {**JSON, "Content-Encoding": "compress"},
+        {**JSON, "Content-Encoding": "br"},  # refused by aiohttp's parser where it lacks the library
+        {**JSON, "Content-Encoding": "zstd"},
         {**JSON, "Content-Encoding": "deflate"},
         {**JSON, "Content-Encoding": "gzip, gzip"},
     ],
