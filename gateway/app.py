@@ -109,7 +109,7 @@ class App:
             cluster=cluster,
             index=index,
             spaces=namespaces,
-            synced=lambda: all(reflector.synced.is_set() for reflector in reflectors),
+            synced=lambda: all(reflector.current for reflector in reflectors),
             fallback_namespace=settings.kubernetes.fallback_namespace,
             clock=clock,
             metrics=metrics,

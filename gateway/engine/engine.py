@@ -111,7 +111,7 @@ class Engine:
             return []
         if self._ledger.unconfirmed >= self._limits.max_unconfirmed:
             raise errors.Overloaded("too many accepted alerts are not confirmed by Kubernetes yet")
-        limited = self._reconciler.failing and self._reconciler.depth >= self._limits.max_depth
+        limited = self._writer.failing and self._reconciler.depth >= self._limits.max_depth
         began = self._clock.monotonic()
         fates = await self._admitter.admit(readings, body, limited=limited)
         self._metrics.admission_duration.observe(self._clock.monotonic() - began)
@@ -250,12 +250,12 @@ class Engine:
                 "redis", self._reconciler.reachable, "" if self._reconciler.reachable else "does not answer"
             ),
             Component(
-                "kubernetes", self._synced(), "" if self._synced() else "requests could not be listed yet"
+                "kubernetes", self._synced(), "" if self._synced() else "requests are not being watched"
             ),
             Component(
                 "writes",
-                not self._reconciler.failing,
-                f"{self._reconciler.depth} requests wait to be written" if self._reconciler.failing else "",
+                not self._writer.failing,
+                f"{self._reconciler.depth} requests wait to be written" if self._writer.failing else "",
             ),
         ]
 
@@ -263,7 +263,7 @@ class Engine:
         """The state of everything, from memory."""
         return {
             "process": self.process_id,
-            "queue": {"depth": self._reconciler.depth, "failing": self._reconciler.failing},
+            "queue": {"depth": self._reconciler.depth, "failing": self._writer.failing},
             "unconfirmed": self._ledger.unconfirmed,
             "slots": len(self._ledger),
             "requests": len(self._index),

@@ -26,7 +26,10 @@ class GiveUp(msgspec.Struct, frozen=True):
 
 
 class Discard(msgspec.Struct, frozen=True):
-    """Delete the request: it counts nothing any more, and another one holds all that it counted."""
+    """Delete the request: it counts nothing any more, and another one holds all that it counted.
+
+    A request without any marks is not meant: it is somebody else's, or somebody took its annotation away.
+    """
 
     request: Known
 
@@ -38,7 +41,7 @@ def heal(view: View) -> GiveUp | Discard | None:
         marks = _after(loser, rivals)
         if marks != loser.marks:
             return GiveUp(loser, marks, total(marks))
-        if rivals and total(marks) == 0:
+        if rivals and marks and total(marks) == 0:
             return Discard(loser)
     return None
 

@@ -56,7 +56,7 @@ class Ports:
     index: Index
     spaces: Spaces
     synced: Callable[[], bool]
-    """Whether the index has listed everything, and follows."""
+    """Whether the index has listed everything, and follows now."""
     fallback_namespace: str
     """Where requests go whose alert names no namespace that exists."""
     clock: Clock

@@ -66,8 +66,6 @@ class Reconciler:
         self._stopping = False
         self.depths = [0] * store.shards
         """Items in each shard's queue, as last seen."""
-        self.failing = False
-        """The last write that was tried failed in a way that may pass."""
         self.reachable = True
         """Whether the last claim was answered."""
 
@@ -87,7 +85,11 @@ class Reconciler:
         while not self._stopping:
             try:
                 await self._serve(shard)
-            except errors.StoreError:
+            except errors.StoreError as error:
+                if self.reachable:
+                    log.warning(
+                        "Redis does not answer; alerts are written to Kubernetes directly", error=str(error)
+                    )
                 self.reachable = False
                 self._due_at[shard] = self._clock.monotonic() + POLL
             await self._rest(shard)
@@ -133,6 +135,8 @@ class Reconciler:
         identify = now - self._asked_at[shard] >= POLL
         self._due_at[shard] = now + POLL
         claim: Claim = await self._store.claim(shard, limit=free, lease=self._lease, identify=identify)
+        if not self.reachable:
+            log.info("Redis answers again")
         self.reachable = True
         if identify:
             self._asked_at[shard] = now
@@ -184,7 +188,6 @@ class Reconciler:
             except (errors.KubeError, MissingPayload) as error:
                 await self._postpone(shard, item, error)
                 return
-            self.failing = False
             confirmation = Confirmation(
                 item.fingerprint,
                 written.covered,
@@ -211,7 +214,6 @@ class Reconciler:
         attempts = item.attempts + 1
         retry_after = error.retry_after if isinstance(error, errors.KubeError) else None
         delay = retry_delay(attempts, retry_after=retry_after)
-        self.failing = isinstance(error, errors.KubeThrottled | errors.KubeUnavailable | errors.KubeForbidden)
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)
         log.warning(

@@ -9,9 +9,13 @@ from gateway.kube.stored import Stored
 
 
 def view_of(index: Index, fingerprint: str) -> View:
-    """All that the index knows of a fingerprint."""
+    """All that the index knows of a fingerprint's own requests.
+
+    What has no generation was made by somebody else, with a fingerprint that happens to be the same: it is not ours
+    to count on, to heal or to name as predecessor.
+    """
     return View(
-        [known(stored) for stored in index.requests(fingerprint)],
+        [known(stored) for stored in index.requests(fingerprint) if stored.generation],
         [Gone(tomb.generation, parse(tomb.applied, fingerprint)) for tomb in index.tombs(fingerprint)],
     )
 

@@ -68,6 +68,8 @@ class Writer:
         self._synced = ports.synced
         self._clock = ports.clock
         self._metrics = ports.metrics
+        self.failing = False
+        """The last write that was tried failed in a way that may pass."""
         self._lists = _Lists(ports.index, ports.cluster, ports.clock)
 
     async def write(
@@ -87,6 +89,26 @@ class Writer:
         Raises `KubeError`, `StoreError` (from the arbiter) or `MissingPayload`; some of the demand may have been
         written then, and the same call again does no harm.
         """
+        try:
+            return await self._write(fingerprint, demand, signal, arbiter, read_again=read_again)
+        except (
+            errors.KubeThrottled,
+            errors.KubeUnavailable,
+            errors.KubeForbidden,
+            errors.KubeNamespaceMissing,
+        ):
+            self.failing = True
+            raise
+
+    async def _write(
+        self,
+        fingerprint: str,
+        demand: Demand,
+        signal: Callable[[], Signal] | None,
+        arbiter: Arbiter | None,
+        *,
+        read_again: bool,
+    ) -> Written:
         turn = _Turn(
             fingerprint,
             demand,
@@ -147,8 +169,7 @@ class Writer:
             self._index.remove(request.ref, request.uid, self._clock.monotonic())
             turn.knowledge = Knowledge.DOUBTFUL
         else:
-            turn.wrote = True
-            self._index.apply(stored)
+            self._written(stored, turn)
             if turn.conflicts:
                 self._metrics.crd_update_retry_success.inc()
                 turn.conflicts = 0
@@ -207,8 +228,12 @@ class Writer:
                 raise
             turn.homeless = True
         else:
-            turn.wrote = True
-            self._index.apply(stored)
+            self._written(stored, turn)
+
+    def _written(self, stored: Stored, turn: _Turn) -> None:
+        turn.wrote = True
+        self.failing = False
+        self._index.apply(stored)
 
     async def _after_already_exists(self, ref: RequestRef, turn: _Turn) -> None:
         """Success if it is the same problem's (somebody else was quicker), else the names collided."""

@@ -43,9 +43,9 @@ class Index:
         return self._by_fingerprint.get(fingerprint, ())
 
     def open(self, fingerprint: str) -> Stored | None:
-        """The open own request of the highest generation; aggregated ones are left out."""
+        """The open own request of the highest generation; aggregated ones and those of others are left out."""
         for stored in reversed(self._by_fingerprint.get(fingerprint, ())):
-            if stored.open and not stored.is_storm:
+            if stored.open and stored.generation and not stored.is_storm:
                 return stored
         return None
 

@@ -134,8 +134,11 @@ async def test_with_both_gone_the_answer_is_503_soon_and_the_retry_counts_once(
     assert gateway.get("/healthz")[0] == 200
     assert gateway.metric("gateway_requests_total", code="503") == 2
     assert gateway.metric("gateway_alerts_received_total") == 1
+    proxy.cut_watches()
+    await eventually(lambda: gateway.get("/readyz")[0] == 503, "it to say that it is not ready", seconds=20)
 
     proxy.clear()
+    await eventually(gateway.ready, "it to be ready again", seconds=15)
     assert gateway.post(PATH, again)[0] == 202
     assert gateway.post(PATH, new)[0] == 201
     await adds_up(cluster, namespace, [1, 2])

@@ -45,6 +45,11 @@ def test_an_open_one_that_counts_nothing_any_more_is_deleted() -> None:
     assert step == Discard(empty)
 
 
+def test_a_request_without_marks_is_somebody_elses_and_stays() -> None:
+    assert heal(View([request(1, {}), request(2, {"s": ((0, 5),)})])) is None
+    assert heal(View([request(1, {}), request(2, {})])) is None
+
+
 def test_the_only_request_is_never_deleted() -> None:
     assert heal(View([request(1, {"s": ((5, 5),)})])) is None
 
