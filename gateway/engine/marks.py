@@ -16,7 +16,7 @@ Everything here is pure. The stored form is JSON, `{"<fingerprint>": {"<slot>": 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -150,8 +150,3 @@ def without(mark: Mark, taken: Mark) -> Mark:
     if not pieces or pieces[-1][1] < top:
         pieces.append((top, top))
     return tuple(pieces)
-
-
-def covers(settled_values: Mapping[str, int], slot: str, value: int) -> bool:
-    """Whether occurrence `value` of the slot is counted, going by settled values."""
-    return settled_values.get(slot, 0) >= value

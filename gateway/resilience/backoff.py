@@ -40,8 +40,3 @@ def retry_delay(attempt: int, *, retry_after: float | None = None) -> float:
     if retry_after is not None:
         return min(max(retry_after, 0.0), 300.0)
     return RETRY_DELAYS[min(max(attempt, 1), len(RETRY_DELAYS)) - 1]
-
-
-def retry_delays() -> Iterator[float]:
-    """The delays of `retry_delay` in a row, without end."""
-    return expo(RETRY_DELAYS[0], RETRY_DELAYS[-1])

@@ -171,10 +171,6 @@ class RedisStore:
                 letters.append(_letter(fingerprint, float(since), record))
         return letters
 
-    async def ping(self) -> None:
-        """Raises where Redis does not answer."""
-        await self._client.command("PING")
-
     async def close(self) -> None:
         await self._client.close()
 
