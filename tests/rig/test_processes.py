@@ -75,3 +75,8 @@ def test_a_process_that_ignores_sigterm_is_killed_in_the_end(tmp_path: Path) -> 
 def test_ports_are_handed_out_once() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == 50
+
+
+def test_a_port_can_be_had_with_one_beside_it() -> None:
+    ports = [port for low in (free_port(beside=10_000) for _ in range(50)) for port in (low, low + 10_000)]
+    assert len(set(ports)) == 100

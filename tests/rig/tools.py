@@ -1,6 +1,7 @@
 """Where each program of the rig comes from. A new component is a new row of `TOOLS`.
 
-    python -m tests.rig.tools [NAME ...]      makes what is missing, with progress; all without names
+    python -m tests.rig.tools [NAME ...]          makes what is missing, with progress; all without names
+    python -m tests.rig.tools --list [NAME ...]   makes nothing, and tells what is here
 
 Fixtures call `find`, which looks and never builds: a test has a time limit, and building takes minutes. What cannot
 be had is listed and makes the command fail where `CI` is set; elsewhere the tests that need it are skipped, loudly.
@@ -17,7 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rig.building import BuildFailed, GoInstall, GoModule, Recipe, WheelMember, cached, make
+from tests.rig import debian
+from tests.rig.building import GoInstall, GoModule, WheelMember
+from tests.rig.caching import BuildFailed, Recipe, cached, make
+from tests.rig.debian import DebianMember
 from tests.rig.progress import Progress
 
 _KUBERNETES = "1.34.4"
@@ -41,6 +45,8 @@ class Tool:
     recipe: Recipe | None = None
     path_first: bool = False
     """PATH goes before the wheel."""
+    packages: tuple[str, ...] = ()
+    """Debian's packages that bring it to PATH, for what cannot run unpacked: installed where we are root."""
 
 
 TOOLS = (
@@ -81,6 +87,28 @@ TOOLS = (
     Tool("toxiproxy", recipe=GoInstall("github.com/Shopify/toxiproxy/v2/cmd/server", "v2.12.0")),
     # 0.32 and later lack files of their user interface in the module and do not build.
     Tool("alertmanager", recipe=GoInstall("github.com/prometheus/alertmanager/cmd/alertmanager", "v0.31.1")),
+    Tool(
+        "helm",
+        recipe=GoInstall(
+            "helm.sh/helm/v3/cmd/helm",
+            "v3.19.0",
+            # Without these it believes in Kubernetes 1.20 where it has no cluster to ask.
+            ldflags=(
+                "-s -w -X helm.sh/helm/v3/internal/version.version=v3.19.0"
+                " -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1"
+                " -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34"
+                " -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1"
+                " -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=34"
+            ),
+        ),
+    ),
+    # Their module has replace directives, with which Go installs nothing.
+    Tool("prometheus", on_path="prometheus", recipe=DebianMember("prometheus", "usr/bin/prometheus")),
+    Tool("promtool", on_path="promtool", recipe=DebianMember("prometheus", "usr/bin/promtool")),
+    # No program, but a library to be loaded before others; this one is for programs with threads.
+    Tool("libfaketime", recipe=DebianMember("libfaketime", "usr/lib/*/faketime/libfaketimeMT.so.1")),
+    # The font is for machines that have none: what they draw has no letters.
+    Tool("chromium", on_path="chromium", packages=("chromium", "fonts-dejavu-core")),
 )
 
 _BY_NAME = {tool.name: tool for tool in TOOLS}
@@ -130,8 +158,7 @@ def _from_wheel(tool: Tool) -> Path | None:
 def _from_cache(tool: Tool) -> Path | None:
     if tool.recipe is None:
         return None
-    program = cached(tool.name, tool.recipe)
-    return program if program.exists() else None
+    return cached(tool.name, tool.recipe)
 
 
 def bring(tool: Tool, progress: Progress) -> Path:
@@ -141,16 +168,21 @@ def bring(tool: Tool, progress: Progress) -> Path:
     try:
         return find(tool.name, source)
     except ToolMissing:
+        if tool.packages:
+            debian.install(tool.packages, progress)
+            return find(tool.name)
         if tool.recipe is None:
             raise
         return make(tool.name, tool.recipe, progress)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Brings the programs named (or all); returns the exit code: 1 if one is missing and `CI` is set."""
+    """Brings (or lists) the programs named, or all; returns the exit code: 1 if one is missing and `CI` is set."""
     parser = argparse.ArgumentParser(prog="python -m tests.rig.tools", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BY_NAME)}")
-    names = parser.parse_args(arguments).names or list(_BY_NAME)
+    parser.add_argument("--list", action="store_true", help="only tell what is here")
+    options = parser.parse_args(arguments)
+    names = options.names or list(_BY_NAME)
     if unknown := [name for name in names if name not in _BY_NAME]:
         parser.error(f"no such tool: {', '.join(unknown)}")
     progress = Progress()
@@ -158,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         started = time.monotonic()
         try:
-            place = bring(_BY_NAME[name], progress)
+            place = find(name) if options.list else bring(_BY_NAME[name], progress)
         except (BuildFailed, ToolMissing) as error:
             missing += 1
             progress.done(f"{name:>15}  MISSING: {error}")
