@@ -7,7 +7,7 @@ It starts although Redis or the Kubernetes API is away, and goes on trying in th
 Stopping runs in the reverse order of starting, within `server.shutdown_timeout`:
 
     not ready, new webhooks refused → webhooks under way answered → engine drained, leases handed back
-    → listener closed → background tasks ended → Redis and Kubernetes closed → metrics closed
+    → listener closed → recording and background tasks ended → Redis and Kubernetes closed → metrics closed
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from gateway.state.keys import Keys
 from gateway.state.store import RedisStore
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics, follow
+from gateway.web.recording import Recorder
 from gateway.web.service import Web
 from gateway.web.times import Stamp
 
@@ -121,17 +122,23 @@ class App:
         intake = Intake(settings, namespaces.environment)
         for reason in intake.denial_reasons:
             metrics.policy_denials[reason].inc(0)
+        recorder = _recorder(settings, metrics)
         web = self._web = Web(
             settings,
             engine=engine,
             intake=lambda: intake,
             metrics=metrics,
             stamp=clock.wall,
-            about=_about(supervisor),
+            about=_about(supervisor, recorder),
+            recorder=recorder,
         )
         await web.metrics.start()
         self._exits.push_async_callback(web.metrics.stop)
         self._at_exit("tasks", lambda: supervisor.stop(CLOSING / 2))
+        if recorder is not None:
+            recorder.open()
+            supervisor.start("recording", recorder.run)
+            self._at_exit("recording", recorder.close)
         supervisor.start("loop-lag", lambda: watch_loop(metrics.event_loop_lag.set, clock=time.perf_counter))
         for reflector in reflectors:
             supervisor.start(f"watch {reflector.name}", reflector.run)
@@ -295,7 +302,13 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _about(supervisor: Supervisor) -> Callable[[], dict[str, Any]]:
+def _recorder(settings: Settings, metrics: Metrics) -> Recorder | None:
+    """What records webhooks, if that is wanted."""
+    record = settings.record
+    return Recorder(record.path, record.max_size, metrics) if record.path is not None else None
+
+
+def _about(supervisor: Supervisor, recorder: Recorder | None) -> Callable[[], dict[str, Any]]:
     """The head of the status: what runs, since when, and how its tasks are doing."""
     began = time.monotonic()
 
@@ -308,6 +321,7 @@ def _about(supervisor: Supervisor) -> Callable[[], dict[str, Any]]:
             "version": __version__,
             "uptimeSeconds": round(time.monotonic() - began, 1),
             "tasks": tasks,
+            **({"recording": recorder.state()} if recorder is not None else {}),
         }
 
     return about

@@ -6,12 +6,11 @@ import argparse
 import asyncio
 import ipaddress
 import itertools
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.cli import arguments, output
@@ -124,11 +123,13 @@ def run(args: argparse.Namespace) -> Exit:
     limit = _limit(args)
     if not _is_loopback(args.url) and (limit is None or limit > WARN_BEYOND):
         output.warn(f"{args.url} is not this machine, and this sends {limit or 'alerts without an end'}")
+    from gateway.cli import results
+
     started = time.perf_counter()
     tally = asyncio.run(_send(args, problems, limit))
     seconds = time.perf_counter() - started
-    _print_summary(args, tally, seconds)
-    return _judge(args, tally)
+    results.print_summary(args.summary, tally, seconds)
+    return results.judge(args.url, tally)
 
 
 def _problems(args: argparse.Namespace) -> Problems:
@@ -166,6 +167,7 @@ async def _send(args: argparse.Namespace, problems: Problems, limit: int | None)
     import aiohttp
 
     from gateway import __version__
+    from gateway.cli.interrupts import stop_on_interrupt
     from gateway.cli.sending import Pace, Sender, pump
     from gateway.cli.sentlog import Writer
 
@@ -175,7 +177,7 @@ async def _send(args: argparse.Namespace, problems: Problems, limit: int | None)
         headers["Authorization"] = f"Bearer {args.token}"
     with ExitStack() as stack:
         log = stack.enter_context(Writer(args.output)).write if args.output is not None else None
-        _on_interrupt(stop)
+        stop_on_interrupt(stop)
         async with aiohttp.ClientSession(
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=args.timeout),
@@ -201,70 +203,6 @@ def _ends(problems: Problems, limit: int | None) -> Iterator[TestAlert]:
 
     for number in range(min(limit or problems.distinct, problems.distinct)):
         yield resolved(problems.alert(number), timestamp())
-
-
-def _on_interrupt(stop: asyncio.Event) -> None:
-    """The first Ctrl-C or SIGTERM ends it in order; the second one at once, and what is under way is logged as
-    unanswered."""
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-
-    def interrupted() -> None:
-        if stop.is_set() and task is not None:
-            task.cancel()
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupted)
-
-
-def _print_summary(args: argparse.Namespace, tally: Tally, seconds: float) -> None:
-    latencies = sorted(tally.latencies)
-    quantiles = {
-        name: round(1000 * latencies[min(len(latencies) - 1, int(share * len(latencies)))], 1)
-        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
-        if latencies
-    }
-    statuses = {"none" if status is None else str(status): n for status, n in tally.statuses.items()}
-    summary: dict[str, Any] = {
-        "alerts": tally.alerts,
-        "webhooks": tally.webhooks,
-        "attempts": tally.attempts,
-        "outcomes": dict(tally.outcomes.most_common()),
-        "statuses": statuses,
-        "requests": list(tally.requests),
-        "seconds": round(seconds, 3),
-        "alertsPerSecond": round(tally.alerts / seconds, 1) if seconds else 0.0,
-        "latencyMs": quantiles,
-        "failure": tally.failure or None,
-    }
-    if args.summary == "json":
-        output.print_json(summary)
-        return
-    output.table(("outcome", "alerts"), tally.outcomes.most_common())
-    times = ", ".join(f"{name} {value} ms" for name, value in quantiles.items())
-    output.say(
-        f"{output.counted(tally.alerts, 'alert')} in {output.counted(tally.webhooks, 'webhook')}, "
-        f"{output.counted(tally.attempts, 'attempt')}, {seconds:.1f} s" + (f" ({times})" if times else "")
-    )
-    named = list(tally.requests)
-    if named:
-        output.say("requests: " + ", ".join(named[:5]) + (f" and {len(named) - 5} more" if named[5:] else ""))
-
-
-def _judge(args: argparse.Namespace, tally: Tally) -> Exit:
-    if not tally.not_taken:
-        return Exit.OK
-    if set(tally.statuses) == {None}:
-        output.error(
-            f"no answer from {args.url}: {tally.failure}",
-            hint="Start a gateway (`gateway dev` has everything embedded), or say where it is with --url.",
-        )
-        return Exit.UNREACHABLE
-    hint = "Give a token with --token or GATEWAY_TOKEN." if 401 in tally.statuses else ""
-    failure = f": {tally.failure}" if tally.failure else ""
-    output.error(f"{tally.not_taken} of {tally.alerts} alerts were not taken{failure}", hint=hint)
-    return Exit.FINDING
 
 
 def _is_loopback(url: str) -> bool:

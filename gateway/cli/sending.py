@@ -17,9 +17,9 @@ import time
 import uuid
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import msgspec
@@ -31,6 +31,18 @@ from gateway.cli.testalerts import TestAlert, webhook
 TAKEN = frozenset({"created", "duplicate", "buffered", "queued", "resolved"})
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 60.0
+_JSON = {"Content-Type": "application/json"}
+
+
+class SentAlert(Protocol):
+    """What the log tells of an alert of a body."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
+    @property
+    def annotations(self) -> dict[str, str]: ...
 
 
 class Tally:
@@ -39,6 +51,8 @@ class Tally:
     def __init__(self) -> None:
         self.alerts = 0
         self.webhooks = 0
+        self.refused = 0
+        """Webhooks whose last attempt was not answered with 2xx."""
         self.outcomes: Counter[str] = Counter()
         """The last word on each alert: its outcome, else `refused` (an error was answered) or `unanswered`."""
         self.statuses: Counter[int | None] = Counter()
@@ -57,9 +71,11 @@ class Tally:
     def not_taken(self) -> int:
         return sum(number for outcome, number in self.outcomes.items() if outcome not in TAKEN)
 
-    def settle(self, attempts: Sequence[Attempt]) -> None:
-        """Count the alerts of a delivery, of which `attempts` was the last."""
+    def settle(self, attempts: Sequence[Attempt], status: int | None) -> None:
+        """Count the alerts of a delivery, of which `attempts` was the last, answered with `status`."""
         self.webhooks += 1
+        if status is None or not 200 <= status < 300:
+            self.refused += 1
         self.alerts += len(attempts)
         for attempt in attempts:
             self.outcomes[_last_word(attempt)] += 1
@@ -94,29 +110,44 @@ class Sender:
         self.tally = Tally()
 
     async def deliver(self, alerts: Sequence[TestAlert]) -> None:
-        """Send the alerts as one webhook, again where that may help, and take the result into the tally."""
-        body = webhook(alerts)
+        """Send the alerts as one webhook; see `post`."""
+        await self.post(webhook(alerts), alerts, _JSON)
+
+    async def post(self, body: bytes, alerts: Sequence[SentAlert], headers: Mapping[str, str]) -> int | None:
+        """Send a body that holds the alerts, again where that may help, and take the result into the tally.
+
+        Returns the status of the last attempt, None where no answer came.
+        """
         delivery = uuid.uuid4().hex
         pause = _FIRST_PAUSE
         for number in itertools.count(1):
-            attempts = await self._attempt(alerts, body, delivery, number)
-            status = attempts[0].status
+            status, attempts = await self._attempt(alerts, body, headers, delivery, number)
             if (status is not None and status < 500) or number > self._retries or self.stop.is_set():
                 break
             await paused(self.stop, pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-        self.tally.settle(attempts)
+        self.tally.settle(attempts, status)
+        return status
 
     async def _attempt(
-        self, alerts: Sequence[TestAlert], body: bytes, delivery: str, number: int
-    ) -> list[Attempt]:
+        self,
+        alerts: Sequence[SentAlert],
+        body: bytes,
+        headers: Mapping[str, str],
+        delivery: str,
+        number: int,
+    ) -> tuple[int | None, list[Attempt]]:
         sent, started = timestamp(), time.perf_counter()
         status: int | None = None
         answer: Any = None
+        connected = True
         try:
-            headers = {"Content-Type": "application/json", "X-Request-Id": f"{delivery}-{number}"}
             async with self._session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
+                self._url,
+                data=body,
+                headers={**headers, "X-Request-Id": f"{delivery}-{number}"},
+                skip_auto_headers=("Content-Type",),
+                allow_redirects=False,
             ) as response:
                 answer = _decoded(await response.read())
                 status = response.status
@@ -126,15 +157,19 @@ class Sender:
         except TimeoutError:
             self._note("no answer in time")
         except aiohttp.ClientConnectorError as reason:
+            connected = False
             self._note(os.strerror(reason.os_error.errno) if reason.os_error.errno else str(reason))
         except (aiohttp.ClientError, OSError) as reason:
             self._note(str(reason) or type(reason).__name__)
         finally:
             self.tally.statuses[status] += 1
-            attempts = list(_entries(alerts, sent, delivery, number, status, answer))
+            attempts = [
+                msgspec.structs.replace(entry, connected=connected)
+                for entry in _entries(alerts, sent, delivery, number, status, answer)
+            ]
             if self._log is not None:
                 self._log(attempts)
-        return attempts
+        return status, attempts
 
     def _note(self, failure: str) -> None:
         self.tally.failure = self.tally.failure or failure
@@ -184,7 +219,7 @@ async def pump(
 
 
 def _entries(
-    alerts: Sequence[TestAlert], sent: str, delivery: str, number: int, status: int | None, answer: Any
+    alerts: Sequence[SentAlert], sent: str, delivery: str, number: int, status: int | None, answer: Any
 ) -> Iterator[Attempt]:
     verdicts = answer.get("alerts") if isinstance(answer, dict) else None
     if not isinstance(verdicts, list) or len(verdicts) != len(alerts):

@@ -5,11 +5,12 @@ and other tools read it.
 
     {"time": "…Z", "answered": "…Z", "delivery": "…", "attempt": 1, "index": 0, "resolved": false,
      "labels": {…}, "annotations": {…}, "status": 202, "outcome": "duplicate", "fingerprint": "…",
-     "request": "prod-api/rr-…-1", "detail": null}
+     "request": "prod-api/rr-…-1", "detail": null, "connected": true}
 
 `delivery` names a webhook body: attempts that repeat the identical body have it in common, and `attempt` numbers
 them from 1. `index` is the alert's place in the webhook. `status` is null where no answer came; then `outcome` and
-`fingerprint` are null too, and the audit finds out by the labels whose alert it was.
+`fingerprint` are null too, and the audit finds out by the labels whose alert it was. `connected` is false where
+nobody took the connection: then nothing was sent. A log without it is read as if everything was.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     request: str | None = None
     """`namespace/name` of the request, where the answer named one."""
     detail: str | None = None
+    connected: bool = True
+    """False where not even a connection came about, so that the alert cannot have been counted."""
 
 
 class Writer:

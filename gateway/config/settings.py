@@ -327,6 +327,9 @@ class Record(Section):
     """A file of the webhooks as they came, to play again."""
 
     path: Text | None = None
+    """Compressed if it ends in .gz; continued if it exists."""
+    max_size: Size = 1 << 30
+    """Bytes; past it the file becomes the older one of two, and a new one begins."""
 
 
 class Chaos(Section):

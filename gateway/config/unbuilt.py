@@ -40,7 +40,6 @@ REFUSED = (
         "Sentinel and Cluster are not built yet; use redis://, rediss:// or unix://",
     ),
     Refusal("journal.path", lambda path: path is not None, "the journal is not built yet; leave it out"),
-    Refusal("record.path", lambda path: path is not None, "recording is not built yet; leave it out"),
     Refusal("chaos.enabled", bool, "fault injection is not built yet; leave it at false"),
     Refusal(
         "tracing.endpoint", lambda endpoint: endpoint is not None, "tracing is not built yet; leave it out"

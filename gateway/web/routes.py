@@ -28,7 +28,7 @@ class Reply(msgspec.Struct, frozen=True):
 class Call:
     """One request on its way: what the shell found out about it before the handler got it."""
 
-    __slots__ = ("held", "identity", "parameter", "request", "request_id", "source")
+    __slots__ = ("body", "held", "identity", "parameter", "request", "request_id", "source")
 
     def __init__(self, request: web.BaseRequest, request_id: str, parameter: str) -> None:
         self.request = request
@@ -39,6 +39,8 @@ class Call:
         """Who sends it, empty for an anonymous sender."""
         self.source = request.remote or ""
         """The address of the peer."""
+        self.body: bytes | None = None
+        """The body as it was read, where the handler wants it to be recorded."""
         self.held = 0
         """Bytes reserved for the body; the shell gives them back after the answer."""
 

@@ -11,6 +11,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.web.auth import Anonymous, authenticator
 from gateway.web.body import BodyReader, Inflight
 from gateway.web.ports import Engine
+from gateway.web.recording import Recorder
 from gateway.web.routes import Route, Routes
 from gateway.web.server import Listener
 from gateway.web.shell import Shell
@@ -30,8 +31,12 @@ class Web:
         metrics: Metrics,
         stamp: Callable[[], str],
         about: Callable[[], dict[str, Any]],
+        recorder: Recorder | None = None,
     ) -> None:
-        """`stamp` gives the time of receipt, `about` the head of the status. Raises `ConfigurationError`."""
+        """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came.
+
+        Raises `ConfigurationError`.
+        """
         server = settings.server
         body = BodyReader(server.max_body, Inflight(server.max_inflight_bytes))
         views = Views(
@@ -51,6 +56,7 @@ class Web:
             body=body,
             request_timeout=server.request_timeout,
             clock=time.perf_counter,
+            recorder=recorder,
         )
         scrape = Shell(
             Routes([Route("/metrics", {"GET": views.metrics}, public=True)]),

@@ -28,6 +28,7 @@ from gateway.web.auth import Authenticator
 from gateway.web.body import BodyReader, wrong_coding
 from gateway.web.deadlines import Deadlines
 from gateway.web.problems import Problem, Reason, try_again
+from gateway.web.recording import Recorder
 from gateway.web.routes import Call, Reply, Route, Routes
 
 log = structlog.get_logger(__name__)
@@ -53,14 +54,18 @@ class Shell:
         body: BodyReader,
         request_timeout: float,
         clock: Callable[[], float],
+        recorder: Recorder | None = None,
     ) -> None:
-        """`clock` is monotonic with a fine resolution; `request_timeout` in seconds. Needs a running loop."""
+        """`clock` is monotonic with a fine resolution, and the recorder's, too; `request_timeout` in seconds. Needs a
+        running loop.
+        """
         self._routes = routes
         self._metrics = metrics
         self._authenticator = authenticator
         self._body = body
         self._deadlines = Deadlines(request_timeout, asyncio.get_running_loop())
         self._clock = clock
+        self._recorder = recorder
         self._date = HttpDate()
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._ids = count(1)
@@ -104,6 +109,8 @@ class Shell:
                 self._quiet.set()
             self._counter(label, method, status).inc()
             self._metrics.request_duration[label].observe(self._clock() - began)
+            if self._recorder is not None and call.body is not None:
+                self._recorder.offer(call, status, began)
 
     async def _serve(self, call: Call, route: Route | None) -> Reply:
         request = call.request

@@ -80,7 +80,7 @@ class WebhookHandler:
 
     async def __call__(self, call: Call) -> Reply:
         received_at = self._stamp()
-        body = await self._body.read(call)
+        body = call.body = await self._body.read(call)
         webhook = decode(body)
         results = self._intake().read(
             webhook, received_at=received_at, identity=call.identity, source=call.source

@@ -184,6 +184,7 @@ def test_a_connection_that_ends_without_an_answer_is_logged_and_tried_again(
     logged = list(read(log))
     assert [(entry.status, entry.fingerprint is None) for entry in logged] == [(None, True), (202, False)]
     assert logged[0].labels == logged[1].labels
+    assert logged[0].connected  # it was sent, and may have been counted
 
 
 def test_an_answer_that_makes_no_sense_is_neither_taken_nor_a_crash(fake_gateway: FakeGateway) -> None:
@@ -211,7 +212,7 @@ def test_a_gateway_that_is_not_there_is_code_3_and_every_alert_is_logged(
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         log = tmp_path / "sent.jsonl"
         assert main(["send", "--url", url, "--count", "4", "--batch", "2", "--output", str(log)]) == 3
-    assert [entry.status for entry in read(log)] == [None] * 4
+    assert [(entry.status, entry.connected) for entry in read(log)] == [(None, False)] * 4
     assert url in capsys.readouterr().err
 
 

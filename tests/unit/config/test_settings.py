@@ -30,7 +30,7 @@ breakers: {redis: {failure_rate: 0.05, window: 10s, min_calls: 5, open_for: 2s},
 queue:   {max_depth: 1000, lease: 15s}
 unconfirmed: {max: 50000}
 journal: {path: null}
-record:  {path: null}
+record:  {path: null, max_size: 1GiB}
 chaos:   {enabled: false}
 log:     {level: info, format: json}
 tracing: {endpoint: null}

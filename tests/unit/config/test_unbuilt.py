@@ -20,7 +20,6 @@ from gateway.errors import ConfigurationError
         ("redis.url", "redis+sentinel://h1:26379/mymaster"),
         ("redis.url", "redis+cluster://h1:6379"),
         ("journal.path", "/var/lib/journal"),
-        ("record.path", "/var/lib/record.jsonl"),
         ("chaos.enabled", "true"),
         ("tracing.endpoint", "http://tempo:4317"),
     ],
