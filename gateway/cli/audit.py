@@ -1,25 +1,26 @@
-"""`gateway audit`: what senders were told was accepted, against what the requests in the cluster hold."""
+"""`gateway audit`: what senders were told was accepted, against what the requests in the cluster hold.
+
+With `--alertmanager` it asks something else of the same requests, in `anti_entropy`.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import itertools
-import json
+import os
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli import arguments, output
-from gateway.cli.output import Exit
+from gateway.cli.output import CommandError, Exit
 
 if TYPE_CHECKING:
     from gateway.cli.balance import Report
     from gateway.cli.holdings import Request
     from gateway.cli.sentlog import Attempt
     from gateway.config.settings import Settings
-    from gateway.kube.connection import Connection
 
 EXAMPLES = """\
 examples:
@@ -27,20 +28,27 @@ examples:
   gateway audit --sent sent.jsonl --wait 30s
   gateway audit --sent one.jsonl --sent two.jsonl --kubeconfig kubeconfig --output json
   gateway audit --sent sent.jsonl --exclusive         nobody else sends: other requests are a surplus
+  gateway audit --alertmanager http://alertmanager:9093 --receiver gateway --config gateway.yaml
 
-For each fingerprint it compares the alerts that were accepted with the sum of occurrenceCount over its requests,
-alone or as a member of a storm, and looks for more than one open request. For each request it compares the count
-with its marks or members. A send without an answer counts as "0 or 1"; one that got 503 and was repeated counts
+With --sent: for each fingerprint it compares the alerts that were accepted with the sum of occurrenceCount over its
+requests, alone or as a member of a storm, and looks for more than one open request. For each request it compares the
+count with its marks or members. A send without an answer counts as "0 or 1"; one that got 503 and was repeated counts
 once. What a deleted request counted can no longer be seen, and what is a dead letter is in no request yet: both show
 as a loss.
 
-Exit code 0: everything adds up; 1: a loss, a surplus, or a request that contradicts itself.
+With --alertmanager: each alert that fires there must be held by one open request here, alone or as a member of a
+storm. It is identified as the gateway would, so give it the gateway's own --config. An alert that began less than
+--grace ago is pending: it may still wait for group_wait, or for group_interval where its group is known already, and
+then in a window (storm.hold, at most storm.max_window); let --grace be more than their sum. What is silenced,
+inhibited or muted needs no request, nor does what the policy denies. Open requests of alerts that fire no more are
+listed, and are no finding: closing them is their controllers' business.
+
+Exit code 0: everything adds up; 1: a loss, a surplus, or a request that contradicts itself; with --alertmanager, an
+alert that fires and is missing, invalid, or held twice.
 """
 
 POLL = 1.0
 """Seconds between two looks while waiting."""
-LISTINGS = 3
-"""How often a list is begun whose pages the API server no longer has."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,20 +60,26 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    against = parser.add_mutually_exclusive_group(required=True)
+    against.add_argument(
         "--sent",
         type=Path,
         action="append",
-        required=True,
         metavar="FILE",
         help="a log of `gateway send --output` (repeatable; attempts that are in two files count once)",
+    )
+    against.add_argument(
+        "--alertmanager",
+        type=arguments.base_url,
+        metavar="URL",
+        help="compare with what fires in this Alertmanager; for basic authentication https://user:password@host",
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="short for --set kubernetes.kubeconfig=FILE")
     parser.add_argument("--context", metavar="NAME", help="short for --set kubernetes.context=NAME")
     parser.add_argument(
         "--exclusive",
         action="store_true",
-        help="nobody else sent alerts: requests of other fingerprints are a surplus",
+        help="with --sent: nobody else sent alerts: requests of other fingerprints are a surplus",
     )
     parser.add_argument(
         "--wait",
@@ -74,26 +88,75 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="TIME",
         help="look again until everything is settled and adds up, at most this long (default: look once)",
     )
+    _add_alertmanager_options(parser)
     arguments.add_target_options(parser, "also wait until this gateway has nothing unconfirmed or queued")
     arguments.add_config_options(parser)
     output.add_output_option(parser)
     parser.set_defaults(run=run)
 
 
+def _add_alertmanager_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with --alertmanager")
+    group.add_argument(
+        "--receiver",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="look only at alerts that its routes send to this receiver, as named there (repeatable)",
+    )
+    group.add_argument(
+        "--grace",
+        type=arguments.duration,
+        default=120.0,
+        metavar="TIME",
+        help="an alert that began less than this long ago may still be on its way (default: 2m)",
+    )
+    group.add_argument(
+        "--include",
+        action="append",
+        default=[],
+        choices=("silenced", "inhibited", "muted"),
+        help="alerts that are this need a request, too (repeatable; muted is by a time interval)",
+    )
+    group.add_argument(
+        "--alertmanager-token",
+        default=os.environ.get("ALERTMANAGER_TOKEN"),
+        metavar="TOKEN",
+        help="bearer token (environment: ALERTMANAGER_TOKEN, which keeps it out of the process list)",
+    )
+    group.add_argument("--identity", default="", metavar="NAME", help="as whom the policy knows Alertmanager")
+    group.add_argument("--source", default="", metavar="ADDRESS", help="… and from where it comes")
+    group.add_argument("-v", "--verbose", action="store_true", help="list what is held, too")
+
+
 def run(args: argparse.Namespace) -> Exit:
     """Compare, print the judgement, and return 1 if anything does not add up."""
-    from gateway.cli.sentlog import read
-
-    attempts = list(itertools.chain.from_iterable(read(path) for path in args.sent))
-    if not attempts:
-        output.warn("the logs hold no attempts: there is nothing to compare")
+    misplaced = (
+        {"--exclusive": args.exclusive}
+        if args.alertmanager is not None
+        else {"--receiver": args.receiver, "--include": args.include}
+    )
+    for option, given in misplaced.items():
+        if given:
+            raise CommandError(
+                f"{option} means nothing here", hint="`gateway audit --help` says which goes with which."
+            )
     overrides = [
         f"kubernetes.{key}={value}"
         for key, value in (("kubeconfig", args.kubeconfig), ("context", args.context))
         if value is not None
     ]
-    settings = arguments.load_settings(args, *overrides)
-    report = asyncio.run(_judge(args, settings, attempts))
+    if args.alertmanager is not None:
+        from gateway.cli import anti_entropy
+
+        return anti_entropy.run(args, arguments.load_settings(args, *overrides))
+
+    from gateway.cli.sentlog import read
+
+    attempts = list(itertools.chain.from_iterable(read(path) for path in args.sent))
+    if not attempts:
+        output.warn("the logs hold no attempts: there is nothing to compare")
+    report = asyncio.run(_judge(args, arguments.load_settings(args, *overrides), attempts))
     if args.output == "json":
         output.print_json(as_json(report))
     else:
@@ -105,10 +168,9 @@ async def _judge(args: argparse.Namespace, settings: Settings, attempts: list[At
     """Look until it is clean and nothing moves any more, or the time is up; at least once."""
     from gateway.cli.balance import judge
     from gateway.cli.status import idle
-    from gateway.kube.connection import Connection
+    from gateway.cli.stored import open_connection, stored_requests
 
-    connection = Connection(kubeconfig=settings.kubernetes.kubeconfig, context=settings.kubernetes.context)
-    await connection.open()
+    connection = await open_connection(settings)
     deadline = time.monotonic() + args.wait
     before: list[Request] | None = None
     try:
@@ -126,42 +188,6 @@ async def _judge(args: argparse.Namespace, settings: Settings, attempts: list[At
     finally:
         await connection.close()
     return report
-
-
-async def stored_requests(connection: Connection, settings: Settings) -> list[Request]:
-    """Return all requests, as of one moment, read as plain JSON: of the cluster, or of the configured namespaces."""
-    from gateway.cli.holdings import read_request
-    from gateway.errors import KubeExpired
-
-    for attempt in range(1, LISTINGS + 1):
-        try:
-            return [
-                read_request(item, settings.dedup.terminal_phases)
-                for namespace in settings.kubernetes.namespaces or (None,)
-                async for item in _items(connection, namespace)
-            ]
-        except KubeExpired:  # between two pages: the list must start over to be of one moment
-            if attempt == LISTINGS:
-                raise
-    raise AssertionError("unreachable")
-
-
-async def _items(connection: Connection, namespace: str | None) -> AsyncIterator[dict[str, Any]]:
-    from gateway.kube.connection import Call
-    from gateway.kube.observing import Verb
-    from gateway.model import API_GROUP, API_VERSION, PLURAL
-
-    scope = f"/namespaces/{namespace}" if namespace else ""
-    params = {"limit": "500"}
-    while True:
-        call = Call(Verb.LIST, "GET", f"/apis/{API_GROUP}/{API_VERSION}{scope}/{PLURAL}", dict(params))
-        page = json.loads(await connection.call(call, timeout=connection.timeouts.page))
-        for item in page.get("items") or ():
-            yield item
-        token = (page.get("metadata") or {}).get("continue")
-        if not token:
-            return
-        params["continue"] = token
 
 
 def as_json(report: Report) -> dict[str, Any]:

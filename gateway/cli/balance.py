@@ -11,7 +11,7 @@ A delivery's attempts bound how often its alert may be counted:
   at most once;
 - no answer, or an answer that a proxy may have given after the gateway was done (5xx): at most once, and the note of
   a 503 before it may be used up;
-- any other answer (denied, invalid, resolved, 4xx): not at all.
+- any other answer (denied, invalid, resolved, 4xx), or no connection: not at all.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def delivered(attempts: Sequence[Attempt]) -> Span:
     noted = False
     for attempt in attempts:
         status = attempt.status
+        if not attempt.connected:
+            continue
         if status == 503:
             noted = True
             continue
@@ -229,7 +231,8 @@ def _last_resolved(
     times: dict[str, str] = {}
     for sequence in sequences:
         for attempt in sequence:
-            if not attempt.resolved or (attempt.status is not None and 400 <= attempt.status < 500):
+            refused = attempt.status is not None and 400 <= attempt.status < 500
+            if not attempt.resolved or not attempt.connected or refused:
                 continue
             key = problem_key(attempt.labels, attempt.annotations)
             for fingerprint in {attempt.fingerprint} if attempt.fingerprint else known.get(key, set()):

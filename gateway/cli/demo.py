@@ -24,6 +24,8 @@ Everything is in memory and ends with Ctrl-C. The ports are server.port and serv
 """
 
 COLUMNS = ("namespace", "name", "severity", "priority", "occurrences", "state")
+COUNTED = frozenset({"created", "duplicate", "queued", "buffered"})
+"""Outcomes of alerts that a request holds, now or soon."""
 PATIENCE = 10.0
 """Seconds to wait for the last counts."""
 
@@ -53,14 +55,19 @@ async def _demo(args: argparse.Namespace) -> None:
     from gateway.dev import demo
 
     output.say("Starting a Redis, a Kubernetes API and the gateway, all in this process.")
-    async with embedded.embedded(args, "log.format=text", "log.level=warning") as running:
+    # A laptop that is busy must not look like a Redis that is down.
+    quiet = ("log.format=text", "log.level=warning", "redis.timeout=500ms")
+    async with embedded.embedded(args, *quiet) as running:
         deliveries = await demo.play(running.url)
         output.say("Posted recorded webhooks:")
         for title, group in itertools.groupby(deliveries, key=lambda delivery: delivery.title):
             output.say(f"  {title}: {_told(list(group))}")
         await _settled(running.url)
+        rows = await demo.table(running.kubeconfig)
         output.say()
-        output.table(COLUMNS, map(_cells, await demo.table(running.kubeconfig)), title="RemediationRequests")
+        output.table(COLUMNS, map(_cells, rows), title="RemediationRequests")
+        output.say()
+        output.say(_summed_up(deliveries, rows))
         if args.exit:
             return
         output.say()
@@ -78,6 +85,19 @@ def _told(deliveries: list[Delivery]) -> str:
     alerts = output.counted(sum(delivery.alerts for delivery in deliveries), "alert")
     webhooks = f" in {len(deliveries)} webhooks" if len(deliveries) > 1 else ""
     return f"{alerts}{webhooks}, {', '.join(f'{number} {outcome}' for outcome, number in outcomes.items())}"
+
+
+def _summed_up(deliveries: list[Delivery], rows: list[Row]) -> str:
+    """What the table shows, in a sentence: how many alerts fired, and how many the requests hold."""
+    outcomes = Counter(outcome for delivery in deliveries for outcome in delivery.outcomes)
+    fired = sum(number for outcome, number in outcomes.items() if outcome in COUNTED)
+    held = sum(row.occurrences for row in rows)
+    over = f", and {outcomes['resolved']} said that a problem is over" if outcomes["resolved"] else ""
+    once = ": each alert that fired, once" if held == fired else ""
+    return (
+        f"{output.counted(fired, 'alert')} fired{over}. "
+        f"The {output.counted(len(rows), 'request')} hold {output.counted(held, 'occurrence')}{once}."
+    )
 
 
 async def _settled(url: str) -> None:

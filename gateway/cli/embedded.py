@@ -98,16 +98,24 @@ def print_next_steps(running: Embedded) -> None:
     kubeconfig = shlex.quote(str(running.kubeconfig))
     sent = shlex.quote(str(running.kubeconfig.with_name("sent.jsonl")))
     url = "" if running.url == arguments.DEFAULT_URL else f" --url {running.url}"
-    output.say("Try next, in another terminal:")
-    output.say()
-    for command in (
-        f"kubectl --kubeconfig {kubeconfig} get rr -A",
-        f"curl -s {running.url}/v1/status",
-        f"{gateway} send{url} --count 10 --alert-name HighLatency --namespace prod-api",
-        f"{gateway} send{url} --count 500 --distinct 20 --batch 10 --output {sent}",
-        f"{gateway} audit --sent {sent} --kubeconfig {kubeconfig} --wait 30s",
+    output.say("Try next, in another terminal in the same folder:")
+    for what, *commands in (
+        ("The requests, as operators see them:", f"kubectl --kubeconfig {kubeconfig} get rr -A"),
+        ("What the gateway has queued and not confirmed yet:", f"curl -s {running.url}/v1/status"),
+        (
+            "The same alert ten times, which makes one request with a count of 10:",
+            f"{gateway} send{url} --count 10 --alert-name HighLatency --namespace prod-api",
+        ),
+        (
+            "Many alerts, with a log of what was accepted, and the proof that each was counted once:",
+            f"{gateway} send{url} --count 500 --distinct 20 --batch 10 --output {sent}",
+            f"{gateway} audit --sent {sent} --kubeconfig {kubeconfig} --wait 30s",
+        ),
     ):
-        output.say(f"  {command}")
+        output.say()
+        output.say(f"  {what}")
+        for command in commands:
+            output.say(f"    {command}")
     if shutil.which("kubectl") is None:
         output.say()
         output.say("  (kubectl is not on PATH here; any version that knows Kubernetes 1.34 will do.)")

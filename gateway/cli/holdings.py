@@ -18,6 +18,9 @@ import msgspec
 _APPLIED = "remediation.kubernaut.io/applied"
 _GENERATION = "remediation.kubernaut.io/generation"
 _STORM = "remediation.kubernaut.io/storm"
+_WINDOW = "remediation.kubernaut.io/window"
+_RESOLVED_AT = "remediation.kubernaut.io/signal-resolved-at"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
 _INTERVAL = re.compile(r"(\d+)-(\d+)")
 
 ProblemKey = tuple[tuple[tuple[str, str], ...], str]
@@ -36,6 +39,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     problems: dict[str, ProblemKey]
     """Fingerprint → the labels of its alert, as far as the request keeps them."""
     generation: int = 0
+    ours: bool = True
+    """Whether the gateway made it of a Prometheus alert; others may keep requests of their own."""
+    signal: str = ""
+    """The name of the alert, or of the storm's."""
+    phase: str = ""
+    last_seen: str = ""
+    resolved_at: str = ""
+    """When its alert resolved, empty while it fires."""
     fault: str | None = None
     """Why the object contradicts itself, if it does."""
 
@@ -43,9 +54,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> Request:
     """Read a `RemediationRequest` from its JSON. Never raises: what cannot be read becomes the `fault`."""
     meta, spec = _mapping(item.get("metadata")), _mapping(item.get("spec"))
-    labels = _mapping(meta.get("labels"))
+    labels, annotations = _mapping(meta.get("labels")), _mapping(meta.get("annotations"))
     phase = _mapping(item.get("status")).get("overallPhase") or ""
-    count = _mapping(spec.get("deduplication")).get("occurrenceCount")
+    deduplication = _mapping(spec.get("deduplication"))
+    count = deduplication.get("occurrenceCount")
     generation = str(labels.get(_GENERATION, ""))
     occurrences: dict[str, int] = {}
     problems: dict[str, ProblemKey] = {}
@@ -60,7 +72,7 @@ def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> R
             problems[fingerprint] = problem_key(
                 _mapping(spec.get("signalLabels")), _mapping(spec.get("signalAnnotations"))
             )
-            marked = applied_sum(_mapping(meta.get("annotations")).get(_APPLIED, "{}"))
+            marked = applied_sum(annotations.get(_APPLIED, "{}"))
             fault = None
             if set(marked) - {fingerprint} or marked.get(fingerprint, 0) != count:
                 fault = f"occurrenceCount is {count}, its marks say {marked or 'nothing'}"
@@ -73,8 +85,18 @@ def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> R
         occurrences=occurrences,
         problems=problems,
         generation=int(generation) if generation.isdecimal() else 0,
+        ours=_is_ours(labels, annotations) and spec.get("signalType", "prometheus") == "prometheus",
+        signal=str(spec.get("signalName") or ""),
+        phase=str(phase),
+        last_seen=str(deduplication.get("lastSeen") or ""),
+        resolved_at=str(annotations.get(_RESOLVED_AT) or ""),
         fault=fault,
     )
+
+
+def _is_ours(labels: Mapping[str, Any], annotations: Mapping[str, Any]) -> bool:
+    """Whether the gateway made the object; somebody may have taken off one of its marks, but hardly all."""
+    return labels.get(_MANAGED_BY) == "gateway" or _APPLIED in annotations or _WINDOW in labels
 
 
 def _read_members(

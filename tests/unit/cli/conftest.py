@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import yaml
 
-from tests.unit.cli.fakes import Answer, FakeGateway, FakeKubernetes, Post
+from tests.unit.cli.fakes import Answer, FakeAlertmanager, FakeGateway, FakeKubernetes, Post
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -85,4 +85,18 @@ def fake_kubernetes(tmp_path: Path) -> Iterator[FakeKubernetes]:
         path = tmp_path / "kubeconfig"
         path.write_text(yaml.safe_dump(config))
         fake.kubeconfig, fake.url = str(path), url
+        yield fake
+
+
+@pytest.fixture
+def fake_alertmanager() -> Iterator[FakeAlertmanager]:
+    fake = FakeAlertmanager()
+
+    class Lists(Handler):
+        def do_GET(self) -> None:
+            fake.tokens.add(self.headers.get("Authorization", ""))
+            self.reply((200, fake.answer(urlsplit(self.path).path)))
+
+    with serving(Lists) as url:
+        fake.url = url
         yield fake

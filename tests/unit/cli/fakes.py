@@ -1,4 +1,4 @@
-"""The other sides of the commands, scripted: a gateway that answers webhooks, and an API server that lists."""
+"""The other sides of the commands, scripted: a gateway, an API server that lists, an Alertmanager."""
 
 from __future__ import annotations
 
@@ -85,3 +85,19 @@ class FakeKubernetes:
         rest = len(self.items) > start + 2
         metadata = {"resourceVersion": "7"} | ({"continue": str(start + 2)} if rest else {})
         return 200, {"kind": "List", "metadata": metadata, "items": self.items[start : start + 2]}
+
+
+@dataclass
+class FakeAlertmanager:
+    """Lists `alerts` as Alertmanager 0.31 does. `tokens` is every `Authorization` that it was shown."""
+
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+    url: str = ""
+
+    def answer(self, path: str) -> Any:
+        if path == "/api/v2/receivers":
+            return [{"name": "gateway"}, {"name": "pager"}]
+        if path == "/api/v2/alerts/groups":
+            return []
+        return self.alerts

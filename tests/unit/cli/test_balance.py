@@ -22,11 +22,12 @@ _deliveries = itertools.count()
 
 
 def attempts(*answers: str | None, fingerprint: str = A, resolved: bool = False) -> list[Attempt]:
-    """One delivery of one alert: an outcome word is a 202 with it, a number a status, None no answer."""
+    """One delivery of one alert: an outcome word is a 202 with it, a number a status, None no answer, and "nobody"
+    no connection."""
     delivery = f"d{next(_deliveries)}"
     made = []
     for number, answer in enumerate(answers, start=1):
-        status = None if answer is None else int(answer) if answer.isdecimal() else 202
+        status = None if answer in (None, "nobody") else int(answer) if answer.isdecimal() else 202
         made.append(
             Attempt(
                 time=f"2026-01-01T00:00:{number:02}.000000Z",
@@ -38,6 +39,7 @@ def attempts(*answers: str | None, fingerprint: str = A, resolved: bool = False)
                 status=status,
                 outcome=answer if status == 202 else None,
                 fingerprint=fingerprint if status == 202 else None,
+                connected=answer != "nobody",
             )
         )
     return made
@@ -86,6 +88,10 @@ def found(report: Report) -> list[tuple[str, int, list[Finding]]]:
         (("503", None), Span(0, 1)),
         (("503", None, "503"), Span(0, 2)),
         (("503", "denied"), Span(0, 1)),
+        (("nobody",), Span(0, 0)),
+        (("nobody", "created"), Span(1, 1)),
+        (("503", "nobody", "created"), Span(1, 1)),
+        ((None, "nobody", "nobody"), Span(0, 1)),
     ],
 )
 def test_a_delivery_is_counted_as_often_as_its_answers_say(answers: Sequence[str | None], span: Span) -> None:

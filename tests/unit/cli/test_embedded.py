@@ -88,7 +88,7 @@ def test_every_next_step_can_be_run_as_it_stands(
         "http://127.0.0.1:9000", "http://127.0.0.1:9001/metrics", kubeconfig, asyncio.Event()
     )
     embedded.print_next_steps(running)
-    steps = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    steps = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
     ours = [step for step in steps if step[0] == ".venv/bin/gateway"]
     assert [step[1] for step in ours] == ["send", "send", "audit"]
     assert all(step[step.index("--url") + 1] == running.url for step in ours if step[1] == "send")
