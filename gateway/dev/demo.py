@@ -1,14 +1,13 @@
 """The demo: recorded webhooks posted to a running gateway, and the resulting requests read back as a table.
 
 It talks to the gateway as Alertmanager does, and to Kubernetes as an operator does, and knows nothing else of either.
-The recordings are ours; their times are moved so that everything happens around now.
+The recordings are ours, of the form that `gateway replay` plays; their times are moved to now.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,12 +19,12 @@ import yaml
 
 from gateway.errors import GatewayError
 from gateway.model import API_GROUP, API_VERSION, PLURAL
+from gateway.recording.lines import Entry, decode, moment
 
 WEBHOOK = "/v1/webhooks/prometheus"
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _AGENT = {"User-Agent": "Alertmanager/demo"}
 _TIMES = ("startsAt", "endsAt")
-_NANOS = re.compile(r"\.(\d{6})\d*Z$")
 
 
 class DemoFailed(GatewayError):
@@ -69,19 +68,16 @@ class Row:
 def steps(now: datetime, recording: str = "incident") -> Iterator[Step]:
     """The webhooks of a recording, as if its end were `now` (aware)."""
     source = importlib.resources.files("gateway.dev") / "recordings" / f"{recording}.jsonl"
-    head, *lines = source.read_text(encoding="utf-8").splitlines()
-    shift = now - _moment(json.loads(head)["recordedAt"])
-    for line in lines:
-        step = json.loads(line)
-        for alert in step["body"]["alerts"]:
+    records = [decode(line) for line in source.read_bytes().splitlines()]
+    entries = [record for record in records if isinstance(record, Entry)]
+    shift = now - moment(entries[-1].time)
+    for entry in entries:
+        body = json.loads(entry.body)
+        for alert in body["alerts"]:
             for field in _TIMES:
                 if not alert[field].startswith("0001-"):  # Alertmanager's way to say: not known
-                    alert[field] = _stamp(_moment(alert[field]) + shift)
-        yield Step(step["step"], step["body"])
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(_NANOS.sub(r".\1+00:00", text))
+                    alert[field] = _stamp(moment(alert[field]) + shift)
+        yield Step(entry.note, body)
 
 
 def _stamp(moment: datetime) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.commands import FINDING, OK, UNREACHABLE, USAGE, gateway, printed
 from tests.integration.sight import count_of, resolved_at
 from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
@@ -19,7 +17,6 @@ from tests.rig.ports import free_port
 from tests.rig.redis_server import RedisServer
 from tests.rig.waiting import wait_until
 
-OK, FINDING, USAGE, UNREACHABLE = 0, 1, 2, 3
 RECORDED = {
     "version": "4",
     "alerts": [
@@ -35,29 +32,6 @@ RECORDED = {
         }
     ],
 }
-
-
-def gateway(
-    *arguments: str, folder: Path | None = None, seconds: float = 60
-) -> subprocess.CompletedProcess[str]:
-    """Run a command in an environment without settings; in `folder`, or wherever the tests run."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY_")}
-    root = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-        cwd=folder or root,
-        env={**environment, "PYTHONPATH": root},
-    )
-
-
-def printed(done: subprocess.CompletedProcess[str], expected: int = OK) -> Any:
-    """What a command printed as JSON, once it ended as expected."""
-    assert done.returncode == expected, done.stdout + done.stderr
-    return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -239,23 +213,12 @@ def test_dead_letters_are_none_at_first_and_an_unknown_one_cannot_be_retried(
     assert nobody.returncode == UNREACHABLE
 
 
-# --- demo, and the commands as such
-
-
-def test_the_demo_shows_requests_and_ends(tmp_path: Path) -> None:
-    ports = ("--set", f"server.port={free_port()}", "--set", f"server.metrics_port={free_port()}")
-    done = gateway("demo", "--exit", *ports, folder=tmp_path, seconds=120)
-    assert done.returncode == OK, done.stdout + done.stderr
-    assert "RemediationRequests" in done.stdout
-    rows = [line.split() for line in done.stdout.splitlines() if " rr-" in line]
-    assert len(rows) >= 3
-    assert sum(int(row[4]) for row in rows) > len(rows)
-    assert {row[5] for row in rows} == {"open", "resolved"}
-    assert "Traceback" not in done.stderr
+# --- the commands as such
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "send", "audit", "explain", "config", "dead-letters", "dev", "demo"]
+    "command",
+    ["serve", "send", "record", "replay", "audit", "explain", "config", "dead-letters", "dev", "demo"],
 )
 def test_every_command_has_a_help_and_refuses_what_it_does_not_know(command: str) -> None:
     assert gateway(command, "--help").returncode == OK

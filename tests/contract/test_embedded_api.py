@@ -1,130 +1,41 @@
 """One suite for two APIs: the embedded Kubernetes API must answer as a real kube-apiserver does.
 
 Every test runs against both; what differs in words (the parsers' own messages) is compared by code and reason only.
-The last test holds a whole kubectl session against both and compares what it prints.
 """
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
 import re
 import ssl
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
-from gateway.dev.kubernetes import EmbeddedKubernetes
-from tests.rig.api import GROUP_PATH, JSON_PATCH, MERGE_PATCH, Api
+from tests.contract.speaking import (
+    Json,
+    a_request,
+    about,
+    causes,
+    create,
+    merge,
+    path,
+    refusal,
+    version,
+)
+from tests.rig.api import CRD_FILE, GROUP_PATH, JSON_PATCH, MERGE_PATCH, Api
+from tests.rig.waiting import wait_until
 
-Json = dict[str, Any]
-FINGERPRINT = "a" * 64
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
-
-
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """The embedded API on a loop of its own, without the controller that a lone API server lacks, too."""
-    started: list[EmbeddedKubernetes] = []
-    ready, finish = threading.Event(), threading.Event()
-
-    async def serve() -> None:
-        async with EmbeddedKubernetes(namespace_grace=None, bookmark_interval=0.5) as kubernetes:
-            started.append(kubernetes)
-            ready.set()
-            await asyncio.to_thread(finish.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(10)
-    kubeconfig = started[0].write_kubeconfig(tmp_path_factory.mktemp("embedded") / "kubeconfig")
-    yield Api(started[0].url, token="", ca=None, kubeconfig=kubeconfig)
-    finish.set()
-    thread.join()
-
-
-@pytest.fixture(params=["embedded", "real"])
-def api(request: pytest.FixtureRequest) -> Api:
-    found: Api = request.getfixturevalue("embedded" if request.param == "embedded" else "cluster")
-    return found
-
-
-@pytest.fixture
-def home(api: Api) -> Iterator[str]:
-    """A namespace of the test's own."""
-    name = f"contract-{os.urandom(4).hex()}"
-    api.create_namespace(name)
-    yield name
-    api.remove_namespace(name)
-
-
-def path(namespace: str, *rest: str, **query: object) -> str:
-    where = "/".join([GROUP_PATH, "namespaces", namespace, "remediationrequests", *rest])
-    return f"{where}?{urlencode(query, quote_via=quote)}" if query else where
-
-
-def a_request(name: str, *, labels: dict[str, str] | None = None, **spec: Any) -> Json:
-    """A valid object; members of `spec` given as None are left out."""
-    seen = "2026-01-31T09:00:00Z"
-    full = {
-        "signalFingerprint": FINGERPRINT,
-        "signalName": "PodOOMKilled",
-        "severity": "critical",
-        "environment": "production",
-        "priority": "P0",
-        "signalType": "prometheus",
-        "targetType": "kubernetes",
-        "firingTime": seen,
-        "receivedTime": seen,
-        "deduplication": {"isDuplicate": False, "firstSeen": seen, "lastSeen": seen, "occurrenceCount": 1},
-        **spec,
-    }
-    return {
-        "apiVersion": "remediation.kubernaut.io/v1alpha1",
-        "kind": "RemediationRequest",
-        "metadata": {"name": name, **({"labels": labels} if labels else {})},
-        "spec": {key: value for key, value in full.items() if value is not None},
-    }
-
-
-def create(api: Api, namespace: str, name: str, **more: Any) -> Json:
-    return api.call("POST", path(namespace), a_request(name, **more))
-
-
-def merge(api: Api, namespace: str, name: str, patch: object, *rest: str) -> Json:
-    return api.call("PATCH", path(namespace, name, *rest), patch, content_type=MERGE_PATCH)
-
-
-def version(item: Json) -> str:
-    found: str = item["metadata"]["resourceVersion"]
-    return found
-
-
-def refusal(answer: tuple[int, Json]) -> tuple[int, str, Json]:
-    """What clients act on: code, reason and details (without causes' words). The body must be a `Status`."""
-    code, body = answer
-    assert (body.get("kind"), body.get("apiVersion"), body.get("status")) == ("Status", "v1", "Failure")
-    assert body["code"] == code
-    details = {key: value for key, value in body.get("details", {}).items() if key != "causes"}
-    return code, body.get("reason", ""), details
-
-
-def causes(answer: tuple[int, Json]) -> set[tuple[str, str]]:
-    return {(cause["field"], cause["reason"]) for cause in answer[1]["details"].get("causes", ())}
-
-
-def about(name: str, kind: str = "remediationrequests") -> Json:
-    return {"name": name, "group": "remediation.kubernaut.io", "kind": kind}
 
 
 @contextmanager
@@ -924,80 +835,54 @@ def test_health_and_permission_are_answered(api: Api) -> None:
     assert api.call("POST", where, review)["status"]["allowed"] is True
 
 
-# kubectl
+def schema_of_requests(api: Api) -> Json:
+    """The schema that clients are told of, found as kubectl finds it: by group, version and kind."""
+    listed = api.call("GET", "/openapi/v3")["paths"]
+    document = api.call("GET", listed[GROUP_PATH.strip("/")]["serverRelativeURL"])
+    assert document["openapi"] == "3.0.0"
+    wanted = {"group": "remediation.kubernaut.io", "kind": "RemediationRequest", "version": "v1alpha1"}
+    (schema,) = (
+        one
+        for one in document["components"]["schemas"].values()
+        if wanted in one.get("x-kubernetes-group-version-kind", ())
+    )
+    return schema
 
 
-def session(api: Api, folder: Path) -> str:
-    """What kubectl prints in a session as operators have them, without what is different every time."""
-    namespace = f"kubectl-{os.urandom(4).hex()}"
-    manifest = folder / "request.json"
-    body = a_request("one", labels={"a": "b"})
-    body["metadata"]["namespace"] = namespace
-    manifest.write_text(json.dumps(body))
-    changed_manifest = folder / "changed.json"
-    body["spec"]["environment"] = "staging"
-    changed_manifest.write_text(json.dumps(body))
-    phase = "jsonpath={.status.overallPhase}"
-    commands: list[list[str]] = [
-        ["create", "namespace", namespace],
-        ["label", "namespace", namespace, "environment=staging"],
-        ["get", "namespace", namespace, "--show-labels"],
-        ["apply", "-f", str(manifest)],
-        ["apply", "-f", str(manifest)],
-        ["apply", "-f", str(changed_manifest)],
-        ["create", "-f", str(manifest)],
-        ["get", "rr", "-n", namespace],
-        ["get", "rr", "-n", namespace, "-o", "wide", "--show-labels"],
-        ["get", "remediationrequests", "-n", namespace, "-o", "name"],
-        ["get", "rr", "one", "-n", namespace, "-o", "yaml"],
-        ["get", "rr", "-n", namespace, "-l", "a in (x,y)"],
-        ["get", "rr", "two", "-n", namespace],
-        ["get", "remediationrequest", "-n", namespace, "-o", "jsonpath={.items[*].spec.deduplication}"],
-        ["describe", "rr", "one", "-n", namespace],
-        ["patch", "rr", "one", "-n", namespace, "--type=merge", "-p", '{"spec":{"priority":"P9"}}'],
-        ["patch", "rr", "one", "-n", namespace, "--type=merge", "-p", '{"spec":{"priority":"P1"}}'],
-        ["patch", "rr", "one", "-n", namespace, "--type=json", "-p", '[{"op":"remove","path":"/spec/none"}]'],
-        ["wait", "rr/one", "-n", namespace, f"--for={phase}=Completed", "--timeout=1s"],
-        *[
-            [*("patch", "rr", "one", "-n", namespace, "--subresource=status", "--type=merge"), "-p", patch]
-            for patch in ('{"status":{"overallPhase":"Completed"}}', '{"status":{"overallPhase":5}}')
-        ],
-        ["wait", "rr/one", "-n", namespace, f"--for={phase}=Completed", "--timeout=10s"],
-        ["get", "rr", "-n", namespace],
-        ["label", "rr", "one", "-n", namespace, "c=d"],
-        ["label", "rr", "one", "-n", namespace, "a-"],
-        ["annotate", "rr", "one", "-n", namespace, "note=seen"],
-        ["describe", "rr", "one", "-n", namespace],
-        ["explain", "rr.spec.deduplication"],
-        ["auth", "can-i", "create", "rr", "-n", namespace],
-        ["api-resources", "--api-group=remediation.kubernaut.io"],
-        ["get", "events", "-n", namespace],
-        ["delete", "rr", "one", "-n", namespace, "--dry-run=server"],
-        ["delete", "rr", "one", "-n", namespace],
-        ["delete", "rr", "one", "-n", namespace],
-        ["get", "rr", "-n", namespace],
-    ]
-    printed = []
-    for command in commands:
-        printed.append(f"$ kubectl {' '.join(command)}")
-        printed.append(api.kubectl(*command, check=False))
-    api.remove_namespace(namespace)
-    return settled("\n".join(printed).replace(namespace, "NAMESPACE").replace(str(folder), "FOLDER"))
+def test_openapi_tells_the_schema_of_the_definition(api: Api) -> None:
+    # A real server publishes a definition a moment after it serves its objects.
+    def published() -> bool:
+        return GROUP_PATH.strip("/") in api.call("GET", "/openapi/v3")["paths"]
+
+    wait_until(published, "the schema to be published", seconds=20)
+    definition = yaml.safe_load(CRD_FILE.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema = schema_of_requests(api)
+    assert schema["properties"]["spec"] == definition["properties"]["spec"]
+    assert schema["properties"]["status"] == definition["properties"]["status"]
+    assert set(schema["properties"]) == {"apiVersion", "kind", "metadata", "spec", "status"}
+    assert api.send("GET", "/openapi/v3/apis/other.example.com/v1")[0] == 404
 
 
-def settled(text: str) -> str:
-    for pattern, word in (
-        (r"[0-9a-f]{8}-[0-9a-f-]{27}", "UID"),
-        (r"(?i)(resource ?version: +)\"?\d+\"?", r"\1VERSION"),
-        (r"(?i)(creation ?timestamp: +\"?)[0-9TZ:-]+", r"\1TIME"),
-        (r"\b\d+s\b", "AGE"),
-        (r" +", " "),
-    ):
-        text = re.sub(pattern, word, text)
-    return text
+@pytest.mark.parametrize("since", [{}, {"resourceVersion": "0"}])
+def test_a_watch_without_a_version_begins_with_what_is_there(
+    api: Api, home: str, since: dict[str, str]
+) -> None:
+    first, second = create(api, home, "one"), create(api, home, "two")
+    with connection(api, path(home, watch=1, timeoutSeconds=20, **since)) as answer:
+        shown = events(answer, 2)
+        third = create(api, home, "three")
+        assert events(answer, 1) == [("ADDED", third)]
+    by_name = sorted((item["metadata"]["name"], change, item) for change, item in shown)
+    assert by_name == [("one", "ADDED", first), ("two", "ADDED", second)]
 
 
-def test_a_kubectl_session_prints_the_same_on_both(embedded: Api, cluster: Api, tmp_path: Path) -> None:
-    real = session(cluster, tmp_path)
-    assert "condition met" in real
-    assert session(embedded, tmp_path) == real
+def test_a_watch_of_all_namespaces_sees_each(api: Api, home: str) -> None:
+    start = create(api, home, "one")
+    mine = create(api, home, "two", labels={"home": home})
+    other = create(api, "default", f"two-{home}", labels={"home": home})
+    api.call("DELETE", path("default", f"two-{home}"))
+    selector = f"labelSelector=home%3D{home}"
+    where = f"{GROUP_PATH}/remediationrequests?watch=1&timeoutSeconds=1&{selector}"
+    seen = watched(api, f"{where}&resourceVersion={version(start)}")
+    assert [change for change, _ in seen] == ["ADDED", "ADDED", "DELETED"]
+    assert [item for _, item in seen[:2]] == [mine, other]

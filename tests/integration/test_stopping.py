@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import aiohttp
 
@@ -133,43 +130,3 @@ def within(load: Load, cluster: Api, namespace: str) -> bool:
         books.accepted <= found[f"pod-{number}"] <= books.accepted + books.unanswered
         for number, books in enumerate(load.books)
     )
-
-
-async def test_the_audit_of_a_send_during_which_the_gateway_was_killed_finds_nothing(
-    start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str, tmp_path: Path
-) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster)
-    log = tmp_path / "sent.jsonl"
-    gateway_command = [sys.executable, "-m", "gateway"]
-    sending = await asyncio.create_subprocess_exec(
-        *gateway_command,
-        *("send", "--url", gateway.url, "--namespace", namespace, "--alert-name", "Killed"),
-        *("--count", "1200", "--distinct", "12", "--rate", "300/s", "--retries", "30", "--timeout", "5s"),
-        *("--concurrency", "8", "--output", str(log)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for lines in (200, 700):
-        await eventually(lambda: written(log) > lines, "the send to be on its way", seconds=30)  # noqa: B023
-        gateway.kill()
-        await asyncio.to_thread(gateway.start)
-    assert await asyncio.wait_for(sending.wait(), 60) == 0
-
-    audit = await asyncio.to_thread(
-        subprocess.run,
-        [
-            *gateway_command,
-            *("audit", "--sent", str(log), "--kubeconfig", str(cluster.kubeconfig), "--wait", "40s"),
-            *("--url", gateway.url),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert audit.returncode == 0, audit.stdout + audit.stderr
-    assert "Everything adds up" in audit.stdout
-
-
-def written(log: Path) -> int:
-    return log.read_bytes().count(b"\n") if log.exists() else 0

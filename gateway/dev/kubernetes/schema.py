@@ -211,7 +211,7 @@ def _sizes(schema: Mapping[str, Any], least: str, most: str, noun: str) -> _Size
             message = f"Too many: {size}: must have at most {high} items"
             findings.causes.append(Cause("FieldValueTooMany", message, path))
         if low is not None and size < low:
-            message = f"Invalid value: {size}: {path} in body should have at least {low} {noun}"
+            message = f"Invalid value: {size}: {_spoken(path)} in body should have at least {low} {noun}"
             findings.causes.append(Cause("FieldValueInvalid", message, path))
 
     return check
@@ -276,20 +276,26 @@ def _number_checks(schema: Mapping[str, Any]) -> list[_Check]:
     return checks
 
 
+def _spoken(path: str) -> str:
+    """The field as messages name it. A server checks the status by itself, so its paths begin below it."""
+    first, _, rest = path.partition(".")
+    return rest if first == "status" else path
+
+
 def _fault(value: Any, path: str, wanted: str) -> Cause:
     said = json.dumps(value, ensure_ascii=False)
-    return Cause("FieldValueInvalid", f"Invalid value: {said}: {path} in body {wanted}", path)
+    return Cause("FieldValueInvalid", f"Invalid value: {said}: {_spoken(path)} in body {wanted}", path)
 
 
 def _wrong_format(value: str, path: str, wanted: str) -> Cause:
     said = json.dumps(value, ensure_ascii=False)
-    message = f"Invalid value: {said}: {path} in body must be of type {wanted}: {said}"
+    message = f"Invalid value: {said}: {_spoken(path)} in body must be of type {wanted}: {said}"
     return Cause("FieldValueTypeInvalid", message, path)
 
 
 def _wrong_type(value: Any, path: str, wanted: str) -> Cause:
     found = _type(value)
-    message = f'Invalid value: "{found}": {path} in body must be of type {wanted}: "{found}"'
+    message = f'Invalid value: "{found}": {_spoken(path)} in body must be of type {wanted}: "{found}"'
     return Cause("FieldValueTypeInvalid", message, path)
 
 
