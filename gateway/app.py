@@ -288,7 +288,7 @@ def _redis(settings: Settings, metrics: Metrics) -> tuple[Client, RedisStore]:
     )
     metrics.redis_pool_max_size.set(redis.pool_size)
     follow(metrics.redis_pool_active_connections, lambda: client.active_connections)
-    keys = Keys(redis.prefix, redis.shards)
+    keys = Keys(redis.prefix, redis.shards, redis.buffer_prefix)
     return client, RedisStore(client, keys, write_interval=settings.dedup.write_interval)
 
 
@@ -299,6 +299,7 @@ def _limits(settings: Settings) -> Limits:
         lease=settings.queue.lease,
         max_depth=settings.queue.max_depth,
         max_unconfirmed=settings.unconfirmed.max,
+        max_members=settings.storm.max_alerts,
     )
 
 

@@ -78,6 +78,34 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The alert's own JSON as it was sent; empty where it was too large to keep."""
 
 
+class Hold(msgspec.Struct, frozen=True, array_like=True):
+    """How a new alert is held: what its group's window is opened with. Times in milliseconds."""
+
+    threshold: int
+    """Different fingerprints that make a storm."""
+    hold: int
+    """How long the first alerts wait for company."""
+    inactivity: int
+    """A storm is over this long after its last new alert …"""
+    max_window: int
+    """… and this long after its first one at the latest."""
+    early: bool
+    """The aggregated request is written at the threshold, and not only at the end."""
+    buffer_size: int
+    """Members that one key in Redis holds."""
+    max_alerts: int
+    """Members of one window."""
+
+
+class WindowView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The window that holds an alert, as an answer tells it."""
+
+    id: str
+    due_at: str
+    """When it ends, as far as it can be told now (RFC 3339)."""
+    members: int
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What became of one alert, as the answer to its webhook tells it."""
 
@@ -87,3 +115,4 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     occurrence_count: int | None = None
     """Occurrences of the open request, as far as this replica knows: what is stored plus its own unconfirmed ones."""
     detail: str | None = None
+    window: WindowView | None = None

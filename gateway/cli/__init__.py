@@ -14,11 +14,24 @@ import sys
 from collections.abc import Sequence
 
 from gateway import __version__
-from gateway.cli import audit, config, dead_letters, demo, dev, explain, output, record, replay, send, serve
+from gateway.cli import (
+    audit,
+    config,
+    dead_letters,
+    demo,
+    dev,
+    explain,
+    output,
+    record,
+    replay,
+    send,
+    serve,
+    storms,
+)
 from gateway.cli.output import EXIT_CODES, CommandError, Exit
 from gateway.errors import ConfigurationError, GatewayError, KubeError, StoreError
 
-_COMMANDS = (serve, dev, demo, send, record, replay, audit, explain, config, dead_letters)
+_COMMANDS = (serve, dev, demo, send, record, replay, storms, audit, explain, config, dead_letters)
 
 
 def build_parser() -> argparse.ArgumentParser:

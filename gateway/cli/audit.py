@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   gateway audit --sent sent.jsonl                     after `gateway send … --output sent.jsonl`
-  gateway audit --sent sent.jsonl --wait 30s
+  gateway audit --sent sent.jsonl --wait 90s          windows that are open have time to close
   gateway audit --sent one.jsonl --sent two.jsonl --kubeconfig kubeconfig --output json
   gateway audit --sent sent.jsonl --exclusive         nobody else sends: other requests are a surplus
   gateway audit --alertmanager http://alertmanager:9093 --receiver gateway --config gateway.yaml
@@ -34,7 +34,9 @@ With --sent: for each fingerprint it compares the alerts that were accepted with
 requests, alone or as a member of a storm, and looks for more than one open request. For each request it compares the
 count with its marks or members. A send without an answer counts as "0 or 1"; one that got 503 and was repeated counts
 once. What a deleted request counted can no longer be seen, and what is a dead letter is in no request yet: both show
-as a loss.
+as a loss. So does what a window still holds: with the defaults of storm.hold and storm.inactivity it is in a request
+60 s after the last new alert of its group (5 min after the first at the latest), so give --wait more than that;
+`gateway storms` shows the windows that are open.
 
 With --alertmanager: each alert that fires there must be held by one open request here, alone or as a member of a
 storm. It is identified as the gateway would, so give it the gateway's own --config. An alert that began less than
@@ -181,13 +183,20 @@ async def _judge(args: argparse.Namespace, settings: Settings, attempts: list[At
                 settled = requests == before and (args.url is None or await idle(args.url, args.token))
                 if time.monotonic() + POLL > deadline or (report.clean and settled):
                     break
-                findings = sum(1 for row in report.rows if row.findings)
-                advance(look, f"{findings} fingerprints do not add up yet" if findings else "")
+                advance(look, _unsettled(report))
                 before = requests
                 await asyncio.sleep(POLL)
     finally:
         await connection.close()
     return report
+
+
+def _unsettled(report: Report) -> str:
+    findings = sum(1 for row in report.rows if row.findings)
+    if not findings:
+        return ""
+    held = f" ({output.counted(report.in_windows, 'alert')} in windows)" if report.in_windows else ""
+    return f"{output.counted(findings, 'fingerprint')} to add up yet{held}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -204,6 +213,7 @@ def as_json(report: Report) -> dict[str, Any]:
         },
         "counted": sum(row.counted for row in report.rows),
         "lost": report.total(Finding.LOSS),
+        "inWindows": report.in_windows,
         "surplus": report.total(Finding.SURPLUS),
         "openTwice": report.total(Finding.OPEN_TWICE),
         "findings": [
@@ -261,4 +271,9 @@ def _print(report: Report) -> None:
             f"{len(report.faults)} requests that contradict themselves"
         )
     )
+    if report.in_windows:
+        output.say(
+            f"{output.counted(report.in_windows, 'alert')} of the lost may still be held in windows that are open: "
+            "`gateway storms` shows them, and --wait 90s outlasts the default hold of 60s."
+        )
     output.say(f"{verdict}: {span} accepted, {summary['counted']} counted, {len(report.rows)} fingerprints.")

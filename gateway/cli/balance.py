@@ -62,6 +62,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """How many are missing (negative) or too many (positive), beyond what `accepted` leaves open."""
     requests: tuple[str, ...]
     findings: tuple[Finding, ...]
+    in_window: int = 0
+    """Of those missing, how many may still be held: their last answer was `buffered`."""
     detail: str = ""
 
 
@@ -76,6 +78,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def clean(self) -> bool:
         return not self.faults and not any(row.findings for row in self.rows)
+
+    @property
+    def in_windows(self) -> int:
+        """How many of those that are missing may still be held in windows."""
+        return sum(row.in_window for row in self.rows)
 
     def total(self, finding: Finding) -> int:
         """How many occurrences are lost or too many, or how many fingerprints are open twice."""
@@ -143,6 +150,8 @@ class _Account(msgspec.Struct):
     accepted: Span = Span()
     refused: int = 0
     """Deliveries that were answered 503 at least once."""
+    buffered: int = 0
+    """Deliveries that a window held when they were answered."""
 
 
 def _fingerprints(
@@ -184,6 +193,7 @@ def _accounts(
             open_end = len(named) > 1 or (held and first.time <= settled.get(fingerprint, ""))
             account.accepted += Span(0, span.high) if open_end else span
             account.refused += any(attempt.status == 503 for attempt in sequence)
+            account.buffered += held
     return accounts, untraced
 
 
@@ -196,13 +206,17 @@ def _row(fingerprint: str, account: _Account, held: Sequence[Request]) -> Row:
         findings.append(Finding.LOSS if difference < 0 else Finding.SURPLUS)
     generations = {request.generation for request in held} - {0}
     gone = sorted(set(range(1, max(generations, default=0))) - generations)
+    in_window = min(max(0, -difference), account.buffered)
+    if in_window:
+        details.append(f"{in_window} may still be held in a window")
     if difference < 0 and gone:
         details.append(f"what generation {', '.join(map(str, gone))} counted is gone with it")
     if difference > 0 and account.refused:
         details.append(f"{account.refused} deliveries got 503 first; a lost note lets those count twice")
-    if sum(request.open for request in held) > 1:
+    holding = [request.name for request in held if request.holds(fingerprint)]
+    if len(holding) > 1:
         findings.append(Finding.OPEN_TWICE)
-        details.append("open: " + ", ".join(request.name for request in held if request.open))
+        details.append("open: " + ", ".join(holding))
     return Row(
         fingerprint=fingerprint,
         alertname=labels.get("alertname", ""),
@@ -211,6 +225,7 @@ def _row(fingerprint: str, account: _Account, held: Sequence[Request]) -> Row:
         counted=counted,
         difference=difference,
         requests=tuple(request.name for request in held),
+        in_window=in_window,
         findings=tuple(findings),
         detail="; ".join(details),
     )

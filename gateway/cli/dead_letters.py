@@ -111,7 +111,9 @@ async def _store(args: argparse.Namespace) -> AsyncIterator[RedisStore]:
     client = Client(redis.url, timeout=max(redis.timeout, PATIENCE), pool_size=1)
     try:
         yield RedisStore(
-            client, Keys(redis.prefix, redis.shards), write_interval=settings.dedup.write_interval
+            client,
+            Keys(redis.prefix, redis.shards, redis.buffer_prefix),
+            write_interval=settings.dedup.write_interval,
         )
     finally:
         await client.close()

@@ -20,12 +20,16 @@ examples:
   gateway demo                                        shows the requests, and stays up to be tried
   gateway demo --exit                                 shows the requests, and ends
 
-Everything is in memory and ends with Ctrl-C. The ports are server.port and server.metrics_port where they are free.
+The storm is played as it was recorded, with windows of 2s; the webhooks before it are posted at once, and a rule lets
+their alerts pass without waiting. Everything is in memory and ends with Ctrl-C. The ports are server.port and
+server.metrics_port where they are free.
 """
 
-COLUMNS = ("namespace", "name", "severity", "priority", "occurrences", "state")
+COLUMNS = ("namespace", "name", "severity", "priority", "problems", "occurrences", "state")
 COUNTED = frozenset({"created", "duplicate", "queued", "buffered"})
 """Outcomes of alerts that a request holds, now or soon."""
+UNHELD = """storm.rules=[{matchers: ['cluster="demo"', 'alertname!="KubePodNotReady"'], mode: immediate}]"""
+"""The incident is posted at once: with windows, all of it would be in there before the first one ends."""
 PATIENCE = 10.0
 """Seconds to wait for the last counts."""
 
@@ -51,17 +55,20 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 async def _demo(args: argparse.Namespace) -> None:
-    from gateway.cli import embedded
+    from gateway.cli import embedded, watching
     from gateway.dev import demo
 
     output.say("Starting a Redis, a Kubernetes API and the gateway, all in this process.")
     # A laptop that is busy must not look like a Redis that is down.
     quiet = ("log.format=text", "log.level=warning", "redis.timeout=500ms")
-    async with embedded.embedded(args, *quiet) as running:
+    async with embedded.embedded(args, *quiet, UNHELD) as running:
         deliveries = await demo.play(running.url)
         output.say("Posted recorded webhooks:")
         for title, group in itertools.groupby(deliveries, key=lambda delivery: delivery.title):
             output.say(f"  {title}: {_told(list(group))}")
+        output.say()
+        output.say("Posting a storm: a bad roll-out, forty pods do not become ready, a webhook each:")
+        deliveries += await watching.storm(running)
         await _settled(running.url)
         rows = await demo.table(running.kubeconfig)
         output.say()
@@ -74,6 +81,8 @@ async def _demo(args: argparse.Namespace) -> None:
         output.say("It stays up until Ctrl-C:")
         output.say()
         embedded.print_addresses(running)
+        output.say()
+        embedded.print_windows(running)
         output.say()
         embedded.print_next_steps(running)
         output.say()
@@ -112,4 +121,4 @@ async def _settled(url: str) -> None:
 
 def _cells(row: Row) -> tuple[object, ...]:
     state = row.phase or ("resolved" if row.resolved else "open")
-    return row.namespace, row.name, row.severity, row.priority, row.occurrences, state
+    return row.namespace, row.name, row.severity, row.priority, row.problems, row.occurrences, state

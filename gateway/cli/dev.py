@@ -11,8 +11,10 @@ EXAMPLES = """\
 examples:
   gateway dev
   gateway dev --set server.port=9000 --set log.level=debug
+  gateway dev --set storm.hold=60s --set storm.inactivity=60s
   gateway dev --config gateway.yaml                   … with the file's rules; Redis and Kubernetes stay embedded
 
+Windows are short (storm.hold and storm.inactivity are 2s), unless they are configured; serve's defaults are 60s.
 Everything is in memory and ends with Ctrl-C. The ports are server.port and server.metrics_port where they are free.
 """
 
@@ -43,6 +45,8 @@ async def _dev(args: argparse.Namespace) -> None:
         output.say("The gateway is up, with a Redis and a Kubernetes API of its own. Ctrl-C ends all of it.")
         output.say()
         embedded.print_addresses(running)
+        output.say()
+        embedded.print_windows(running)
         output.say()
         embedded.print_next_steps(running)
         output.say()

@@ -16,9 +16,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.cli import arguments, output
 from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.config.settings import Settings
+
+SHORT = 2.0
+"""Seconds that windows last here, unless they are configured: whoever tries it out should not wait for a minute."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Embedded:
     kubeconfig: Path
     failed: asyncio.Event
     """Set when something ended that the gateway cannot do without."""
+    settings: Settings
+    """Those in force."""
 
 
 @asynccontextmanager
@@ -37,6 +46,7 @@ async def embedded(args: argparse.Namespace, *overrides: str) -> AsyncIterator[E
     """Start everything, and end it with the block, whatever happens in it.
 
     `overrides` are settings that the command wants; the `--set` values of the command line still win over them.
+    Windows are short, unless their times are configured.
     From here on Ctrl-C and SIGTERM cancel the current task, so that nothing is left running.
     """
     wanted = arguments.load_settings(args)
@@ -58,15 +68,26 @@ async def embedded(args: argparse.Namespace, *overrides: str) -> AsyncIterator[E
             f"kubernetes.kubeconfig={dependencies.kubeconfig}",
             f"server.port={port}",
             f"server.metrics_port={metrics_port}",
+            *short_windows(wanted),
             *overrides,
         )
         logs.configure(settings.log.level, settings.log.format)
         app = App(settings)
         await app.start()
         try:
-            yield Embedded(app.url, f"{app.metrics_url}/metrics", dependencies.kubeconfig, app.failed)
+            yield Embedded(
+                app.url, f"{app.metrics_url}/metrics", dependencies.kubeconfig, app.failed, settings
+            )
         finally:
             await app.stop()
+
+
+def short_windows(wanted: Settings) -> list[str]:
+    """Return the settings that make windows short, as far as nobody said how long they should be."""
+    storm = wanted.storm
+    seconds = min(SHORT, storm.max_window)
+    unsaid = {"hold", "inactivity"} - storm.model_fields_set
+    return [f"storm.{key}={round(1000 * seconds)}ms" for key in sorted(unsaid)]
 
 
 async def until_interrupted(running: Embedded) -> None:
@@ -92,16 +113,36 @@ def print_addresses(running: Embedded) -> None:
     output.say(f"  kubeconfig  {running.kubeconfig}")
 
 
+def print_windows(running: Embedded) -> None:
+    """Print how long a new problem waits for others, so that nobody wonders where its request is."""
+    storm = running.settings.storm
+    output.say(
+        f"New problems are held for {storm.hold:g}s: {storm.threshold} or more of a group become one request, once no "
+        f"further one came for {storm.inactivity:g}s."
+    )
+    if storm.hold <= SHORT:
+        output.say(
+            "(That is short, to be tried out; elsewhere the defaults of storm.hold and storm.inactivity, 60s.)"
+        )
+
+
 def print_next_steps(running: Embedded) -> None:
     """Print commands to try in another terminal; each can be run as it stands."""
     gateway = program()
     kubeconfig = shlex.quote(str(running.kubeconfig))
     sent = shlex.quote(str(running.kubeconfig.with_name("sent.jsonl")))
+    storm = running.settings.storm
+    wait = 30 + (round(longest) if (longest := max(storm.hold, storm.inactivity)) > SHORT else 0)
     url = "" if running.url == arguments.DEFAULT_URL else f" --url {running.url}"
     output.say("Try next, in another terminal in the same folder:")
     for what, *commands in (
         ("The requests, as operators see them:", f"kubectl --kubeconfig {kubeconfig} get rr -A"),
         ("What the gateway has queued and not confirmed yet:", f"curl -s {running.url}/v1/status"),
+        ("The windows, as they open and close:", f"{gateway} storms{url}"),
+        (
+            "A storm, thirty pods of one deployment at once, which makes one request:",
+            f"{gateway} send{url} --storm --alert-name PodOOMKilled --namespace prod-api",
+        ),
         (
             "The same alert ten times, which makes one request with a count of 10:",
             f"{gateway} send{url} --count 10 --alert-name HighLatency --namespace prod-api",
@@ -109,7 +150,7 @@ def print_next_steps(running: Embedded) -> None:
         (
             "Many alerts, with a log of what was accepted, and the proof that each was counted once:",
             f"{gateway} send{url} --count 500 --distinct 20 --batch 10 --output {sent}",
-            f"{gateway} audit --sent {sent} --kubeconfig {kubeconfig} --wait 30s",
+            f"{gateway} audit --sent {sent} --kubeconfig {kubeconfig} --wait {wait}s",
         ),
     ):
         output.say()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.config.settings import Settings
     from gateway.intake.explanation import Explanation
     from gateway.intake.reading import Reading
+    from gateway.model import Hold
 
 EXAMPLES = """\
 examples:
@@ -26,8 +27,10 @@ examples:
   echo '{"alerts":[{"labels":{"alertname":"A","namespace":"n"}}]}' | gateway explain -
   gateway explain --output json webhook.json | jq '.alerts[].fingerprint'
 
-It is offline: whether an alert is known already, which namespaces exist and what environment their labels name,
-only a running gateway sees. `--identity` and `--source` are what rules with those names would match.
+It is offline: whether an alert is known already, whether its group has an open window, which namespaces exist and
+what environment their labels name, only a running gateway sees. So each firing alert counts as new, and alerts are a
+storm where this body alone brings enough of a group. `--identity` and `--source` are what rules with those names
+would match.
 
 Exit code 0: all alerts would be taken; 1: the body, or one of its alerts, would be refused.
 """
@@ -99,13 +102,15 @@ def explained_alerts(
     readings = intake.validate(webhook, received_at=received_at, identity=identity, source=source)
     sound = [reading for reading in readings if not isinstance(reading, Rejected)]
     firing = Counter(reading.fingerprint for reading in sound if not reading.resolved)
+    held = _held(told)
     explained = []
     for explanation, reading in zip(told, readings, strict=True):
         alert = _decisions(explanation)
         if not isinstance(reading, Rejected) and alert["fate"] == "taken":
+            alert |= _holding(explanation, held.get(reading.group))
+            makes_one = not (reading.resolved or alert["storm"])
             times = firing[reading.fingerprint]
-            alert["mode"] = None if reading.resolved else "immediate"
-            alert["request"] = None if reading.resolved else _request(reading, settings, times)
+            alert["request"] = _request(reading, settings, times) if makes_one else None
         explained.append(alert)
     return explained
 
@@ -138,6 +143,41 @@ def _decisions(told: Explanation) -> dict[str, Any]:
         "policyRule": judgement.rule,
         "policyReason": judgement.reason or None,
     }
+
+
+def _held(told: list[Explanation]) -> dict[str, tuple[Hold, set[str]]]:
+    """Return for each group how its window would be opened, and the fingerprints that would be held in it."""
+    windows: dict[str, tuple[Hold, set[str]]] = {}
+    for alert in told:
+        if alert.hold is not None and alert.identity is not None:
+            windows.setdefault(alert.identity.group, (alert.hold, set()))[1].add(alert.identity.fingerprint)
+    return windows
+
+
+def _holding(told: Explanation, window: tuple[Hold, set[str]] | None) -> dict[str, Any]:
+    if told.hold is None or window is None:
+        mode = "immediate" if told.hold_rule else None
+        return {"mode": mode, "modeRule": told.hold_rule or None, "hold": None, "storm": False}
+    opened, members = window
+    return {
+        "mode": "hold",
+        "modeRule": told.hold_rule,
+        "hold": {
+            "threshold": told.hold.threshold,
+            "hold": _duration(told.hold.hold),
+            "inactivity": _duration(told.hold.inactivity),
+            "maxWindow": _duration(told.hold.max_window),
+            "emit": "on_threshold" if told.hold.early else "on_close",
+        },
+        # A window goes on as its first alert opened it.
+        "storm": len(members) >= opened.threshold,
+    }
+
+
+def _duration(milliseconds: int) -> str:
+    from gateway.config.quantities import render_duration
+
+    return render_duration(milliseconds / 1000)
 
 
 def _request(reading: Reading, settings: Settings, occurrences: int) -> dict[str, Any]:
@@ -187,7 +227,7 @@ def _print_table(explained: list[dict[str, Any]]) -> None:
                 alert.get("severity", ""),
                 alert.get("environment", ""),
                 alert.get("priority", ""),
-                alert.get("status", "") if alert.get("status") == "resolved" else alert.get("mode") or "",
+                _mode(alert),
             )
             for alert in explained
         ],
@@ -200,6 +240,14 @@ def _print_table(explained: list[dict[str, Any]]) -> None:
             output.say(f"denied: {name} by {alert['policyRule']}, reason {alert['policyReason']}")
 
 
+def _mode(alert: dict[str, Any]) -> str:
+    if alert.get("status") == "resolved":
+        return "resolved"
+    if alert.get("storm"):
+        return "storm"
+    return f"hold {alert['hold']['hold']}" if alert.get("hold") else alert.get("mode") or ""
+
+
 def _print_at_length(explained: list[dict[str, Any]]) -> None:
     import yaml
 
@@ -207,7 +255,12 @@ def _print_at_length(explained: list[dict[str, Any]]) -> None:
         request = alert.pop("request", None)
         output.say(f"# alert {alert['position']}")
         output.say(yaml.safe_dump(alert, sort_keys=False, allow_unicode=True, width=1000).rstrip())
+        if alert.get("storm"):
+            output.say("# it would be a member of an aggregated request")
         if request is not None:
-            output.say("# the request it would make; the namespace must exist, else the fallback is used")
+            after = f" after {alert['hold']['hold']}, unless it becomes a storm" if alert["hold"] else ""
+            output.say(
+                f"# the request it would make{after}; the namespace must exist, else the fallback is used"
+            )
             output.say(yaml.safe_dump(request, sort_keys=False, allow_unicode=True, width=1000).rstrip())
         output.say("---")

@@ -163,7 +163,7 @@ def _verdict(
     question: Question,
     now: datetime,
 ) -> Verdict:
-    names = tuple(request.name for request in held if request.open)
+    names = tuple(request.name for request in held if request.holds(fingerprint))
     detail = ""
     if names:
         state = State.HELD if len(names) == 1 else State.TWICE

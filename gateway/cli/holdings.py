@@ -38,6 +38,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Fingerprint → occurrences: one entry for an own request, one a member for an aggregated one."""
     problems: dict[str, ProblemKey]
     """Fingerprint → the labels of its alert, as far as the request keeps them."""
+    storm: bool = False
+    """Whether it is an aggregated request."""
     generation: int = 0
     ours: bool = True
     """Whether the gateway made it of a Prometheus alert; others may keep requests of their own."""
@@ -50,6 +52,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     """Why the object contradicts itself, if it does."""
 
+    def holds(self, fingerprint: str) -> bool:
+        """Whether it is open and the fingerprint's. A member that gave up all it counted is held elsewhere."""
+        counted = self.occurrences.get(fingerprint)
+        return self.open and counted is not None and (counted > 0 or not self.storm)
+
 
 def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> Request:
     """Read a `RemediationRequest` from its JSON. Never raises: what cannot be read becomes the `fault`."""
@@ -59,12 +66,13 @@ def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> R
     deduplication = _mapping(spec.get("deduplication"))
     count = deduplication.get("occurrenceCount")
     generation = str(labels.get(_GENERATION, ""))
+    storm = bool(spec.get("isStorm")) or labels.get(_STORM) == "true"
     occurrences: dict[str, int] = {}
     problems: dict[str, ProblemKey] = {}
     try:
         if not isinstance(count, int):
             raise TypeError("spec.deduplication.occurrenceCount is no number")
-        if spec.get("isStorm") or labels.get(_STORM) == "true":
+        if storm:
             fault = _read_members(spec, count, occurrences, problems)
         else:
             fingerprint = str(spec["signalFingerprint"])
@@ -84,6 +92,7 @@ def read_request(item: Mapping[str, Any], terminal_phases: Collection[str]) -> R
         count=count if isinstance(count, int) else 0,
         occurrences=occurrences,
         problems=problems,
+        storm=storm,
         generation=int(generation) if generation.isdecimal() else 0,
         ours=_is_ours(labels, annotations) and spec.get("signalType", "prometheus") == "prometheus",
         signal=str(spec.get("signalName") or ""),
@@ -105,12 +114,22 @@ def _read_members(
     """Read the members of an aggregated request into the two tables; return what does not add up."""
     provider_data = json.loads(base64.b64decode(spec.get("providerData", ""), validate=True))
     common = _mapping(spec.get("signalLabels"))
-    for member in provider_data["members"]:
-        fingerprint = str(member["fingerprint"])
-        occurrences[fingerprint] = occurrences.get(fingerprint, 0) + int(member["occurrences"])
+    members = provider_data["members"]
+    wrong = []
+    for member in members:
+        fingerprint, counted = str(member["fingerprint"]), int(member["occurrences"])
+        occurrences[fingerprint] = occurrences.get(fingerprint, 0) + counted
         problems[fingerprint] = problem_key({**common, **member.get("labels", {})}, {})
+        if "marks" in member and (marked := marks_sum(member["marks"])) != counted:
+            wrong.append(f"member {fingerprint[:10]} has {counted}, its marks say {marked}")
     summed = sum(occurrences.values())
-    return None if summed == count else f"occurrenceCount is {count}, its members sum up to {summed}"
+    if summed != count:
+        wrong.append(f"occurrenceCount is {count}, its members sum up to {summed}")
+    if len(occurrences) != len(members):
+        wrong.append("a member is there more than once")
+    if spec.get("stormAlertCount", len(members)) != len(members):
+        wrong.append(f"stormAlertCount is {spec['stormAlertCount']}, it has {len(members)} members")
+    return "; ".join(wrong[:3]) or None
 
 
 def applied_sum(annotation: str) -> dict[str, int]:
@@ -118,18 +137,21 @@ def applied_sum(annotation: str) -> dict[str, int]:
 
     Raises `ValueError` where it is not of that form.
     """
-    sums: dict[str, int] = {}
-    for fingerprint, slots in json.loads(annotation).items():
-        sums[fingerprint] = 0
-        for slot, mark in slots.items():
-            floor = 0
-            for part in mark.split(","):
-                interval = _INTERVAL.fullmatch(part)
-                if interval is None or not floor <= int(interval[1]) <= int(interval[2]):
-                    raise ValueError(f"mark {mark!r} of slot {slot}")
-                floor = int(interval[2])
-                sums[fingerprint] += floor - int(interval[1])
-    return sums
+    return {fingerprint: marks_sum(slots) for fingerprint, slots in json.loads(annotation).items()}
+
+
+def marks_sum(slots: Mapping[str, str]) -> int:
+    """Return Σ (hi − lo) of slot → `lo-hi[,lo-hi]`. Raises `ValueError` where it is not of that form."""
+    total = 0
+    for slot, mark in slots.items():
+        floor = 0
+        for part in mark.split(","):
+            interval = _INTERVAL.fullmatch(part)
+            if interval is None or not floor <= int(interval[1]) <= int(interval[2]):
+                raise ValueError(f"mark {mark!r} of slot {slot}")
+            floor = int(interval[2])
+            total += floor - int(interval[1])
+    return total
 
 
 def problem_key(labels: Mapping[str, str], annotations: Mapping[str, str]) -> ProblemKey:

@@ -14,7 +14,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class Exit(IntEnum):
@@ -98,14 +101,13 @@ def table(
     """Print a table to `stream` (standard output). A column whose cells are all numbers is set flush right."""
     out = sys.stdout if stream is None else stream
     cells = [[printable(cell) for cell in row] for row in rows]
-    numeric = [
-        bool(cells) and all(row[at].lstrip("+-").replace(".", "", 1).isdigit() for row in cells)
-        for at in range(len(columns))
-    ]
+    numeric = _numeric(columns, cells)
     heads = [column.upper() for column in columns]
     widths = [max(len(row[at]) for row in [heads, *cells]) for at in range(len(columns))]
     if out.isatty() and _fits(widths):
-        _draw(columns, cells, numeric, title, out)
+        from rich.console import Console
+
+        Console(file=out).print(_drawn(columns, cells, title))
         return
     if title:
         print(title, file=out)
@@ -124,21 +126,49 @@ def _fits(widths: Sequence[int]) -> bool:
     return needed <= shutil.get_terminal_size().columns
 
 
-def _draw(
-    columns: Sequence[str], cells: list[list[str]], numeric: list[bool], title: str, out: TextIO
-) -> None:
+def _numeric(columns: Sequence[str], cells: list[list[str]]) -> list[bool]:
+    return [
+        bool(cells) and all(row[at].lstrip("+-").replace(".", "", 1).isdigit() for row in cells)
+        for at in range(len(columns))
+    ]
+
+
+def _drawn(columns: Sequence[str], cells: list[list[str]], title: str = "") -> Table:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    numeric = _numeric(columns, cells)
     drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     for at, (column, right) in enumerate(zip(columns, numeric, strict=True)):
         narrow = max(len(row[at]) for row in [columns, *cells]) <= _NARROW
         drawn.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=narrow)
     for row in cells:
         drawn.add_row(*(Text(cell) for cell in row))
-    Console(file=out).print(drawn)
+    return drawn
+
+
+class Show(Protocol):
+    """What redraws a table with a line below it."""
+
+    def __call__(self, columns: Sequence[str], rows: Sequence[Sequence[object]], line: str) -> None: ...
+
+
+@contextmanager
+def live() -> Iterator[Show]:
+    """Keep a table on standard output, which is a terminal, up to date while the block runs; nothing else prints."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=Console(file=sys.stdout), auto_refresh=False, vertical_overflow="crop") as drawing:
+
+        def show(columns: Sequence[str], rows: Sequence[Sequence[object]], line: str) -> None:
+            cells = [[printable(cell) for cell in row] for row in rows]
+            parts = [_drawn(columns, cells)] if cells else []
+            drawing.update(Group(Text(printable(line)), *parts), refresh=True)
+
+        yield show
 
 
 def printable(cell: object) -> str:

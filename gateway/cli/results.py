@@ -36,6 +36,8 @@ def print_summary(form: str, tally: Tally, seconds: float, more: Mapping[str, An
         output.print_json(summary)
         return
     output.table(("outcome", "alerts"), tally.outcomes.most_common())
+    if tally.outcomes["buffered"]:
+        output.say("buffered: stored, and held in a window; `gateway storms` shows until when")
     times = ", ".join(f"{name} {value} ms" for name, value in quantiles.items())
     output.say(
         f"{output.counted(tally.alerts, 'alert')} in {output.counted(tally.webhooks, 'webhook')}, "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gateway.config.settings import AuthMode, Settings
+from gateway.config.quantities import render_duration
+from gateway.config.settings import AuthMode, Settings, Storm
 from gateway.config.unbuilt import REFUSED, value_at
+
+Fault = tuple[str, str]
+"""A path; what is wrong there, and what would be right."""
 
 
 @dataclass(frozen=True)
@@ -14,18 +18,14 @@ class Check:
     """A promise over some keys; skipped where one of them is faulty itself, so no fault is told twice."""
 
     paths: tuple[str, ...]
-    fault: Callable[[Settings], str | None]
-    """What is wrong at the first path, and what would be right; None where nothing is."""
+    """The keys that it reads, down to a section's key."""
+    faults: Callable[[Settings], Iterable[Fault]]
 
 
-def faults(settings: Settings, faulty: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """Return (path, what is wrong and what would be right), leaving out the checks over paths in `faulty`."""
+def faults(settings: Settings, faulty: Iterable[str] = ()) -> list[Fault]:
+    """Return every fault, leaving out the checks over paths in `faulty`."""
     known = set(faulty)
-    found = [
-        (check.paths[0], fault)
-        for check in CHECKS
-        if known.isdisjoint(check.paths) and (fault := check.fault(settings)) is not None
-    ]
+    found = [fault for check in CHECKS if known.isdisjoint(check.paths) for fault in check.faults(settings)]
     found += [
         (refusal.path, refusal.instead)
         for refusal in REFUSED
@@ -34,50 +34,81 @@ def faults(settings: Settings, faulty: Iterable[str] = ()) -> list[tuple[str, st
     return found
 
 
-def _anonymous(settings: Settings) -> str | None:
-    if not settings.anonymous_beyond_loopback or settings.auth.allow_anonymous:
-        return None
+def _anonymous(settings: Settings) -> Iterator[Fault]:
+    if settings.anonymous_beyond_loopback and not settings.auth.allow_anonymous:
+        fault = (
+            f"everybody who reaches {settings.server.host} could post alerts; set auth.mode to bearer, "
+            "or server.host to 127.0.0.1, or auth.allow_anonymous to true where that is meant"
+        )
+        yield "auth.mode", fault
+
+
+def _tokens(settings: Settings) -> Iterator[Fault]:
+    if AuthMode.BEARER in settings.auth.mode and settings.auth.tokens_file is None:
+        yield "auth.tokens_file", "mode bearer needs it; name a file with one name:token a line"
+
+
+def _window_times(settings: Settings) -> Iterator[Fault]:
+    if settings.storm.max_window < settings.storm.hold:
+        yield "storm.max_window", "is shorter than storm.hold; expected at least as long"
+
+
+def _threshold(settings: Settings) -> Iterator[Fault]:
+    if settings.storm.threshold > settings.storm.max_alerts:
+        yield "storm.threshold", _unreachable(settings.storm)
+
+
+def _storm_rules(settings: Settings) -> Iterator[Fault]:
+    for number, rule in enumerate(settings.storm.rules):
+        place = f"storm.rules[{number}]"
+        own = {name for name, value in rule if name in Storm.model_fields and value is not None}
+        if rule.mode == "immediate":
+            for name in sorted(own):
+                yield f"{place}.{name}", "does nothing where mode is immediate; leave it out, or the mode"
+            continue
+        applied = settings.storm.under(rule)
+        if applied.max_window < applied.hold and "max_window" in own:
+            at_least = render_duration(applied.hold)
+            yield f"{place}.max_window", f"is shorter than the hold of {at_least}; expected at least as long"
+        elif applied.max_window < applied.hold and "hold" in own:
+            at_most = render_duration(applied.max_window)
+            yield f"{place}.hold", f"is longer than storm.max_window; expected at most {at_most}"
+        if applied.threshold > applied.max_alerts and "threshold" in own:
+            yield f"{place}.threshold", _unreachable(applied)
+
+
+def _unreachable(storm: Storm) -> str:
     return (
-        f"everybody who reaches {settings.server.host} could post alerts; set auth.mode to bearer, "
-        "or server.host to 127.0.0.1, or auth.allow_anonymous to true where that is meant"
+        f"is more than storm.max_alerts, where a window ends, so it is never reached; expected at most "
+        f"{storm.max_alerts} (against storms at all: a rule with mode immediate)"
     )
 
 
-def _tokens(settings: Settings) -> str | None:
-    if AuthMode.BEARER in settings.auth.mode and settings.auth.tokens_file is None:
-        return "mode bearer needs it; name a file with one name:token a line"
-    return None
-
-
-def _window_times(settings: Settings) -> str | None:
-    if settings.storm.max_window < settings.storm.hold:
-        return "is shorter than storm.hold; expected at least as long"
-    return None
-
-
-def _ports(settings: Settings) -> str | None:
+def _ports(settings: Settings) -> Iterator[Fault]:
     if settings.server.metrics_port == settings.server.port != 0:
-        return "is server.port, too; expected a port of its own"
-    return None
+        yield "server.metrics_port", "is server.port, too; expected a port of its own"
 
 
-def _ignored_alertname(settings: Settings) -> str | None:
+def _ignored_alertname(settings: Settings) -> Iterator[Fault]:
     for number, rule in enumerate(settings.dedup.rules):
         if "alertname" in rule.ignore:
-            return f"rule {number} ignores alertname, which always counts; leave it out of the list"
-    return None
+            yield f"dedup.rules[{number}].ignore", "holds alertname, which always counts; leave it out"
 
 
-def _terminal(settings: Settings) -> str | None:
+def _terminal(settings: Settings) -> Iterator[Fault]:
     if not settings.dedup.terminal_phases:
-        return "is empty, so only a deleted request would be closed; expected at least one phase"
-    return None
+        yield (
+            "dedup.terminal_phases",
+            "is empty, so only a deleted request would be closed; expected at least one phase",
+        )
 
 
 CHECKS = (
     Check(("auth.mode", "auth.allow_anonymous", "server.host"), _anonymous),
     Check(("auth.tokens_file", "auth.mode"), _tokens),
     Check(("storm.max_window", "storm.hold"), _window_times),
+    Check(("storm.threshold", "storm.max_alerts"), _threshold),
+    Check(("storm.rules", "storm.hold", "storm.max_window", "storm.max_alerts"), _storm_rules),
     Check(("server.metrics_port", "server.port"), _ports),
     Check(("dedup.rules",), _ignored_alertname),
     Check(("dedup.terminal_phases",), _terminal),

@@ -93,6 +93,8 @@ def _choices(location: Location) -> str | None:
     if model is None or name not in model.model_fields:
         return None
     annotation = model.model_fields[str(name)].annotation
+    # Where a key may be left out, `annotation` is the union of its type and None.
+    annotation = next((part for part in get_args(annotation) if get_origin(part) is Literal), annotation)
     if get_origin(annotation) is Literal:
         *others, last = (str(value) for value in get_args(annotation))
         return f"{', '.join(others)} or {last}"

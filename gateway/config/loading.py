@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def load(path: Path | None, environ: Mapping[str, str], sets: Sequence[str] = ()
     found = list(layers.faults)
     settings, faulty = _validate(layers, found)
     for place, fault in checks.faults(settings, faulty):
-        origin = layers.origin(tuple(place.split(".")))
+        origin = layers.origin(tuple(re.split(r"[.\[]", place)))
         found.append(f"{place} ({origin}): {fault}" if origin else f"{place}: {fault}")
     if found:
         raise ConfigurationError(found)

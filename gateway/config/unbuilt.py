@@ -47,20 +47,12 @@ REFUSED = (
 )
 
 WITHOUT_EFFECT = {
-    "storm.threshold": "storm windows",
-    "storm.hold": "storm windows",
-    "storm.inactivity": "storm windows",
-    "storm.max_window": "storm windows",
-    "storm.buffer_size": "storm windows",
-    "storm.max_alerts": "storm windows",
-    "storm.emit": "storm windows",
-    "storm.rules": "storm windows",
     "rate_limit.window": "rate limits",
     "rate_limit.by": "rate limits",
     "breakers.redis": "circuit breakers",
     "breakers.kubernetes": "circuit breakers",
 }
-"""Path of the key → the feature that it waits for. (`storm.group_by` acts: it is part of a fingerprint.)"""
+"""Path of the key → the feature that it waits for."""
 
 
 def value_at(settings: Settings, path: str) -> Any:

@@ -6,6 +6,7 @@ The recordings are ours, of the form that `gateway replay` plays; their times ar
 
 from __future__ import annotations
 
+import asyncio
 import importlib.resources
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,8 @@ class Step:
 
     title: str
     body: dict[str, Any]
+    after: float
+    """Seconds after the first one of its recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Row:
     severity: str
     priority: str
     storm: bool
+    problems: int
+    """How many problems it is about: more than one for a storm."""
     occurrences: int
     phase: str
     resolved: bool
@@ -77,7 +82,7 @@ def steps(now: datetime, recording: str = "incident") -> Iterator[Step]:
             for field in _TIMES:
                 if not alert[field].startswith("0001-"):  # Alertmanager's way to say: not known
                     alert[field] = _stamp(moment(alert[field]) + shift)
-        yield Step(entry.note, body)
+        yield Step(entry.note, body, entry.offset - entries[0].offset)
 
 
 def _stamp(moment: datetime) -> str:
@@ -86,18 +91,24 @@ def _stamp(moment: datetime) -> str:
 
 async def play(
     base_url: str,
+    recording: str = "incident",
     *,
+    paced: bool = False,
     now: datetime | None = None,
     headers: Mapping[str, str] | None = None,
     on_delivery: Callable[[Delivery], None] | None = None,
 ) -> list[Delivery]:
     """Posts the recorded webhooks, one after the other, to the gateway at `base_url`.
 
-    `on_delivery` is called after each. Raises `DemoFailed` if one is not answered with 2xx.
+    With `paced` each waits until as much time has passed as when it was recorded. `on_delivery` is called after each.
+    Raises `DemoFailed` if one is not answered with 2xx.
     """
     deliveries: list[Delivery] = []
     async with aiohttp.ClientSession(timeout=_TIMEOUT, headers={**_AGENT, **(headers or {})}) as session:
-        for step in steps(now or datetime.now(UTC)):
+        started = asyncio.get_running_loop().time()
+        for step in steps(now or datetime.now(UTC), recording):
+            if paced:
+                await asyncio.sleep(started + step.after - asyncio.get_running_loop().time())
             delivery = await _post(session, base_url.rstrip("/") + WEBHOOK, step)
             deliveries.append(delivery)
             if on_delivery is not None:
@@ -144,6 +155,7 @@ def _server(kubeconfig: Path) -> str:
 
 def _row(item: Mapping[str, Any], now: datetime) -> Row:
     metadata, spec = item["metadata"], item.get("spec", {})
+    storm = bool(spec.get("isStorm", False))
     created = datetime.fromisoformat(metadata["creationTimestamp"])
     return Row(
         namespace=metadata["namespace"],
@@ -151,7 +163,8 @@ def _row(item: Mapping[str, Any], now: datetime) -> Row:
         signal=spec.get("signalName", ""),
         severity=spec.get("severity", ""),
         priority=spec.get("priority", ""),
-        storm=bool(spec.get("isStorm", False)),
+        storm=storm,
+        problems=int(spec.get("stormAlertCount", 0)) if storm else 1,
         occurrences=int(spec.get("deduplication", {}).get("occurrenceCount", 0)),
         phase=item.get("status", {}).get("overallPhase", ""),
         resolved=f"{API_GROUP}/signal-resolved-at" in metadata.get("annotations", {}),

@@ -13,127 +13,55 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
 import structlog
 
 from gateway import errors
-from gateway.engine.ledger import FIRST_ASSERTION, Ledger, Slot
-from gateway.engine.planning import Demand, Entry
+from gateway.engine.deliveries import Delivery, Fate, Key, Unit, note_name
+from gateway.engine.direct import DEADLINE, DirectWay
+from gateway.engine.ledger import FIRST_ASSERTION, Ledger
+from gateway.engine.noting import Notes
 from gateway.engine.ports import Ports
-from gateway.engine.views import resolved_since
+from gateway.engine.views import Remembered, remembered, resolved_since
 from gateway.engine.writing import Writer
 from gateway.intake.reading import Reading
 from gateway.state.payloads import encode
-from gateway.state.records import Admission, AdmitReply, Admitted, Kind, Note, Standing
+from gateway.state.records import (
+    IMMEDIATE,
+    Admission,
+    AdmitReply,
+    Admitted,
+    Held,
+    Kind,
+    Standing,
+    WindowState,
+)
 
 log = structlog.get_logger(__name__)
 
 MOST_IN_A_CALL = 200
 """Messages in one script call: Redis serves nobody else meanwhile (500 took 7 ms)."""
 
-DIRECT_DEADLINE = 6.0
-"""Seconds for writing an alert to Kubernetes directly; past them its outcome is unknown."""
 
-MEMORY_NOTE_LIFE = 300.0
-"""Seconds for which a note is kept in this process; Redis keeps its own as long."""
-
-MOST_MEMORY_NOTES = 100_000
-
-
-class Fate(msgspec.Struct, gc=False):
-    """What became of one unit; shared by every alert that was folded into it."""
-
-    standing: Standing | None
-    """None where it was not taken: `error` says why, or `detail` that it never can be."""
-    generation: int = 0
-    detail: str = ""
-    error: errors.GatewayError | None = None
-
-    @property
-    def counted(self) -> bool:
-        return self.standing is not None and self.standing.counted
-
-
-class Delivery:
-    """One webhook's alerts on their way."""
-
-    __slots__ = ("_body", "_digest", "done", "fates", "left", "readings")
-
-    def __init__(self, readings: Sequence[Reading], body: bytes) -> None:
-        self.readings = readings
-        self.fates: list[Fate | None] = [None] * len(readings)
-        self.left = len(readings)
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._body = body
-        self._digest = ""
-
-    @property
-    def digest(self) -> str:
-        """Names the body; computed only when a note is written or looked for."""
-        if not self._digest:
-            self._digest = hashlib.sha256(self._body).hexdigest()[:32]
-        return self._digest
-
-    def settle(self, position: int, fate: Fate) -> None:
-        if self.fates[position] is None:
-            self.fates[position] = fate
-            self.left -= 1
-            if not self.left and not self.done.done():
-                self.done.set_result(None)
-
-
-_Key = tuple[str, str, bool]
-"""Fingerprint, start of the episode, and whether it is over. (No enum: hashing one is a call of Python code.)"""
-
-
-class _Unit:
-    """All waiting alerts that say the same: one fingerprint, one episode, firing or resolved."""
-
-    __slots__ = (
-        "fingerprint",
-        "key",
-        "limited",
-        "members",
-        "reading",
-        "sent_before",
-        "shard",
-        "slot",
-        "value",
-        "with_payload",
-    )
-
-    def __init__(self, reading: Reading, key: _Key, shard: int, *, limited: bool) -> None:
-        self.fingerprint = reading.fingerprint
-        self.key = key
-        self.reading = reading
-        self.shard = shard
-        self.members: list[tuple[Delivery, int]] = []
-        self.limited = limited
-        self.with_payload = False
-        self.slot: Slot | None = None
-        """Where it is counted, and `value` what that reaches with it; set when it is sent, for firing ones."""
-        self.value = 0
-        self.sent_before = 0
-        """What the slot's `sent` was before: it is that again where the number certainly reached nobody."""
-
-    def settle(self, fate: Fate) -> None:
-        """Tell every member. Of alerts that were folded, the first is the one that asks for a new request."""
-        for delivery, position in self.members:
-            delivery.settle(position, fate)
-            if fate.standing is Standing.NEW:
-                fate = Fate(Standing.PENDING, fate.generation)
+_EVENTS = {
+    "opened": "storm window opened",
+    "storming": "storm window reached its threshold",
+    "spilled": "storm window spilled: its buffer is full and is written",
+    "full": "storm window is full and closes",
+    "recreated": "storm window was forgotten by Redis and is there again",
+}
 
 
 class _Shard:
     """What waits for one shard's next call."""
 
-    __slots__ = ("pending", "task")
+    __slots__ = ("life", "pending", "task")
 
     def __init__(self) -> None:
-        self.pending: dict[_Key, _Unit] = {}
+        self.life = ""
+        """Which life of Redis's data answered last."""
+        self.pending: dict[Key, Unit] = {}
         self.task: asyncio.Task[None] | None = None
 
 
@@ -148,21 +76,25 @@ class Admitter:
         *,
         on_due: Callable[[int, int], None],
         on_taken: Callable[[str, int], None],
+        on_forgotten: Callable[[int], Awaitable[None]],
         concurrency: int,
     ) -> None:
-        """`on_due(shard, ms)`: an item of the queue will be due. `on_taken(fingerprint, n)`: n are newly confirmed."""
+        """`on_due(shard, ms)`: an item of the queue will be due. `on_taken(fingerprint, n)`: n are newly confirmed.
+
+        `on_forgotten(shard)` tells Redis again of the windows that this process knows.
+        """
+        self._on_forgotten = on_forgotten
         self._store = ports.store
         self._ledger = ledger
         self._index = ports.index
-        self._writer = writer
         self._clock = ports.clock
         self._metrics = ports.metrics
         self._on_due = on_due
         self._on_taken = on_taken
-        self._direct = asyncio.Semaphore(concurrency)
+        self._notes = Notes(ports)
+        self._direct = DirectWay(ports, ledger, writer, on_taken=on_taken, concurrency=concurrency)
         self._shards = [_Shard() for _ in range(ports.store.shards)]
         self._busy: set[str] = set()
-        self._notes: dict[tuple[str, str], float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def admit(self, readings: Sequence[Reading], body: bytes, *, limited: bool) -> list[Fate]:
@@ -171,7 +103,7 @@ class Admitter:
         `limited`: the queue is full and writes fail, so take nothing that would need a new request.
         """
         delivery = Delivery(readings, body)
-        noted = self._take_memory_notes(delivery) if self._notes else ()
+        noted = self._notes.take_from_memory(delivery)
         for position, reading in enumerate(readings):
             if noted and not reading.resolved and note_name(reading) in noted:
                 delivery.settle(position, Fate(Standing.SETTLED))
@@ -187,7 +119,7 @@ class Admitter:
             (fate.error for fate in delivery.fates if fate is not None and fate.error is not None), None
         )
         if failed is not None:
-            await self._note(delivery)
+            await self._notes.keep(delivery)
             if isinstance(failed, errors.NotDurable):
                 raise failed
             raise errors.NotDurable(
@@ -211,7 +143,7 @@ class Admitter:
         key = (reading.fingerprint, reading.starts_at, reading.resolved)
         unit = shard.pending.get(key)
         if unit is None:
-            unit = shard.pending[key] = _Unit(reading, key, number, limited=limited)
+            unit = shard.pending[key] = Unit(reading, key, number, limited=limited)
             if shard.task is None or shard.task.done():
                 shard.task = asyncio.create_task(self._run(number), name=f"admit-{number}")
         elif not limited:
@@ -231,8 +163,8 @@ class Admitter:
                 for unit in batch:
                     self._release(unit, Fate(None, error=failure))
 
-    def _next_batch(self, shard: _Shard) -> list[_Unit]:
-        batch: list[_Unit] = []
+    def _next_batch(self, shard: _Shard) -> list[Unit]:
+        batch: list[Unit] = []
         for unit in shard.pending.values():
             if unit.fingerprint not in self._busy:
                 self._busy.add(unit.fingerprint)
@@ -243,7 +175,7 @@ class Admitter:
             del shard.pending[unit.key]
         return batch
 
-    def _release(self, unit: _Unit, fate: Fate) -> None:
+    def _release(self, unit: Unit, fate: Fate) -> None:
         self._busy.discard(unit.fingerprint)
         unit.settle(fate)
         self._wake(unit.shard)
@@ -255,20 +187,23 @@ class Admitter:
 
     # --- through Redis
 
-    async def _call(self, number: int, batch: list[_Unit]) -> None:
+    async def _call(self, number: int, batch: list[Unit]) -> None:
         now = self._clock.monotonic()
         try:
             reply = await self._ask(number, batch, now, notes_taken=False)
             if reply.noted:
                 for unit in batch:
                     self._unsent(unit)
-                batch = await self._take_notes(number, batch)
+                batch, settled = await self._notes.take(number, batch)
+                self._busy.difference_update(unit.fingerprint for unit in settled)
                 reply = await self._ask(number, batch, now, notes_taken=True)
         except errors.StoreError as error:
-            for unit in batch:
-                if isinstance(error, errors.StoreRefused):
+            if isinstance(error, errors.StoreRefused):
+                for unit in batch:
                     self._unsent(unit)
-                self._spawn(self._write_directly(unit, error))
+            task = asyncio.create_task(self._direct.take(batch, error, self._release), name="direct")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
             return
         if reply.due_in >= 0:
             self._on_due(number, reply.due_in)
@@ -277,23 +212,37 @@ class Admitter:
             self._busy.discard(unit.fingerprint)
             self._settle(unit, admitted, now)
 
-    async def _ask(self, number: int, batch: list[_Unit], now: float, *, notes_taken: bool) -> AdmitReply:
+    async def _ask(self, number: int, batch: list[Unit], now: float, *, notes_taken: bool) -> AdmitReply:
         """The same numbers once more after a time-out: they may be there, and saying so again changes nothing.
 
         A moment in which Redis, or this machine, was busy is far more frequent than a dead Redis, and writing a whole
         batch to Kubernetes instead is far more expensive than one more time-out.
         """
-        messages = [self._message(unit, now) for unit in batch]
         try:
-            return await self._store.admit(number, messages, notes_taken=notes_taken)
+            return await self._say(number, batch, now, notes_taken=notes_taken)
         except errors.StoreUnsure as error:
             if error.kind != "timeout":
                 raise
         self._metrics.retries["redis"].inc()
+        return await self._say(number, batch, now, notes_taken=notes_taken)
+
+    async def _say(self, number: int, batch: list[Unit], now: float, *, notes_taken: bool) -> AdmitReply:
+        """Where Redis lost its data, the windows that are known here come first: new alerts then find theirs again,
+        instead of opening others beside them."""
+        shard = self._shards[number]
+        messages = [self._message(unit, now) for unit in batch]
+        reply = await self._store.admit(number, messages, notes_taken=notes_taken, life=shard.life)
+        if reply.life == shard.life or not shard.life:
+            shard.life = reply.life
+            return reply
+        shard.life = reply.life
+        for unit in batch:
+            self._unsent(unit)
+        await self._on_forgotten(number)
         messages = [self._message(unit, now) for unit in batch]
         return await self._store.admit(number, messages, notes_taken=notes_taken)
 
-    def _message(self, unit: _Unit, now: float) -> Admission:
+    def _message(self, unit: Unit, now: float) -> Admission:
         """What a unit says, numbered. A known open request needs no payload: Redis says if it wants one."""
         reading, fingerprint = unit.reading, unit.fingerprint
         slot_name = ""
@@ -305,14 +254,18 @@ class Admitter:
             unit.value = self._ledger.send(slot, len(unit.members), now)
             slot_name = slot.name
         stored = self._index.open(fingerprint)
-        opened, closed, since, payload = 0, 0, "", ""
         if stored is not None and stored.generation:
-            opened = stored.generation
+            window, state, end, closed_windows = Remembered()
+            opened, closed, since = stored.generation, 0, ""
         else:
-            closed = self._index.highest_generation(fingerprint)
-            since = resolved_since(self._index, fingerprint) if closed else ""
-        if unit.with_payload or not (opened or reading.resolved):
+            window, state, end, closed_windows = remembered(self._index, fingerprint, unit.slot)
+            opened, closed = 0, self._index.highest_generation(fingerprint)
+            since = resolved_since(self._index, fingerprint) if closed or window or closed_windows else ""
+        payload, rule, proposal = "", IMMEDIATE, ""
+        if unit.with_payload or not (opened or state is WindowState.WRITTEN or reading.resolved):
             payload = encode(reading.signal())
+            rule = reading.hold() or IMMEDIATE
+            proposal = self._ledger.propose_window() if rule.threshold else ""
         return Admission(
             fingerprint,
             Kind.RESOLVED if reading.resolved else Kind.FIRING,
@@ -327,9 +280,17 @@ class Admitter:
             payload,
             haunted,
             unit.limited,
+            reading.group,
+            rule,
+            proposal,
+            window,
+            state,
+            end,
+            closed_windows,
+            unit.slot.conf if unit.slot is not None else 0,
         )
 
-    def _settle(self, unit: _Unit, admitted: Admitted, now: float) -> None:
+    def _settle(self, unit: Unit, admitted: Admitted, now: float) -> None:
         """Take note of one answer."""
         standing = admitted.standing
         if not standing.counted:
@@ -339,22 +300,49 @@ class Admitter:
             self._put_back(unit)
             self._wake(unit.shard)
             return
+        if standing is Standing.WITHDRAWN and unit.slot is not None:
+            self._ledger.withdraw(unit.slot, admitted.base)
+            self._put_back(unit)
+            self._wake(unit.shard)
+            return
+        if standing is Standing.RESOLVED and admitted.base:
+            # What was held of it needs no request any more, and nobody else will tell.
+            self._metrics.alerts_resolved.inc(admitted.base)
         if unit.slot is not None and standing.counted:
+            if admitted.base and standing is not Standing.SETTLED:
+                self._ledger.withdraw(unit.slot, admitted.base)
             newly = self._ledger.taken(unit.slot, unit.value, unit.reading, now)
             if newly:
                 self._on_taken(unit.fingerprint, newly)
+        if admitted.window is not None:
+            self._hold(unit, admitted.window)
         if standing is Standing.FULL:
             full = errors.Overloaded("the queue is full and Kubernetes takes no writes")
             unit.settle(Fate(None, error=full))
         else:
-            unit.settle(Fate(standing, admitted.generation))
+            unit.settle(Fate(standing, admitted.generation, window=admitted.window))
 
-    def _unsent(self, unit: _Unit) -> None:
+    def _hold(self, unit: Unit, window: Held) -> None:
+        """A window holds the unit: remember which, since Redis may forget, and tell what happened to it."""
+        if unit.slot is not None:
+            self._ledger.hold(unit.slot, window.id, storming=window.storming, end=window.ends_at)
+        if window.event in {"spilled", "full"}:
+            self._metrics.storm_buffer_overflow.inc()
+        if window.event:
+            log.info(
+                _EVENTS[window.event],
+                window=window.id,
+                group=unit.reading.group,
+                members=window.members,
+                storming=window.storming,
+            )
+
+    def _unsent(self, unit: Unit) -> None:
         """What was sent for the unit certainly counted nothing."""
         if unit.slot is not None:
             self._ledger.unsent(unit.slot, unit.sent_before)
 
-    def _put_back(self, unit: _Unit) -> None:
+    def _put_back(self, unit: Unit) -> None:
         pending = self._shards[unit.shard].pending
         later = pending.get(unit.key)
         if later is None:
@@ -363,114 +351,6 @@ class Admitter:
             later.members.extend(unit.members)
             later.with_payload = True
             later.limited = later.limited and unit.limited
-
-    # --- directly
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _write_directly(self, unit: _Unit, why: errors.StoreError) -> None:
-        reason = {"timeout": "redis_timeout", "oom": "redis_oom"}.get(why.kind, "redis_unavailable")
-        self._metrics.dedup_fallback[reason].inc(len(unit.members))
-        try:
-            async with self._direct, asyncio.timeout(DIRECT_DEADLINE):
-                fate = await self._direct_fate(unit, reason)
-        except errors.KubeInvalid as error:
-            fate = Fate(None, detail=f"Kubernetes can never take it: {error}")
-        except errors.GatewayError as error:
-            fate = Fate(None, error=error)
-        except TimeoutError:
-            fate = Fate(None, error=errors.NotDurable("Kubernetes did not take the alert in time"))
-        except Exception as error:
-            log.exception("direct write failed unexpectedly")
-            self._metrics.errors["direct_write"].inc()
-            fate = Fate(None, error=errors.NotDurable(f"the direct write failed: {type(error).__name__}"))
-        self._release(unit, fate)
-
-    async def _direct_fate(self, unit: _Unit, reason: str) -> Fate:
-        reading, fingerprint = unit.reading, unit.fingerprint
-        if self._index.open(fingerprint) is None:
-            self._metrics.k8s_api_queries[reason].inc()
-            await self._writer.look_up(fingerprint, reading.namespace)
-        opened = self._index.open(fingerprint)
-        if reading.resolved:
-            if opened is not None:
-                demand = Demand({}, resolved_since=reading.starts_at, resolved_at=reading.ends_at)
-                await self._writer.write(fingerprint, demand, None, None, read_again=True)
-            return Fate(Standing.RESOLVED)
-        now = self._clock.monotonic()
-        slot = self._ledger.open(fingerprint, now)
-        stale = reading.dated and reading.starts_at <= resolved_since(self._index, fingerprint)
-        if opened is None and stale and not slot.haunted:
-            return Fate(Standing.STALE)
-        value = self._ledger.send(slot, len(unit.members), now)
-        demand = Demand({slot.name: Entry(value, slot.conf)}, firing_since=reading.starts_at)
-        written = await self._writer.write(fingerprint, demand, reading.signal, None, read_again=True)
-        newly = self._ledger.taken(slot, value, reading, now)
-        if newly:
-            self._on_taken(fingerprint, newly)
-        return Fate(Standing.OPEN if opened is not None else Standing.NEW, written.open_generation)
-
-    # --- notes
-
-    async def _take_notes(self, number: int, batch: list[_Unit]) -> list[_Unit]:
-        """Settle the alerts of bodies that came again and were taken before; returns the units that are left."""
-        asked: list[tuple[_Unit, Delivery]] = []
-        for unit in batch:
-            if not unit.reading.resolved:
-                asked.extend((unit, delivery) for delivery in dict.fromkeys(d for d, _ in unit.members))
-        notes = [Note(delivery.digest, note_name(unit.reading)) for unit, delivery in asked]
-        try:
-            found = await self._store.take_notes(number, notes) if notes else []
-        except errors.StoreError:
-            return batch  # unsure is no note
-        for (unit, delivery), was_noted in zip(asked, found, strict=True):
-            if was_noted:
-                for member in [m for m in unit.members if m[0] is delivery]:
-                    unit.members.remove(member)
-                    delivery.settle(member[1], Fate(Standing.SETTLED))
-        left = []
-        for unit in batch:
-            if unit.members:
-                left.append(unit)
-            else:
-                self._busy.discard(unit.fingerprint)
-        return left
-
-    async def _note(self, delivery: Delivery) -> None:
-        """Before a 503: whatever of the body was taken is noted, in Redis or else here, never in both."""
-        by_shard: dict[int, list[Note]] = {}
-        for reading, fate in zip(delivery.readings, delivery.fates, strict=True):
-            if (
-                fate is not None
-                and fate.standing is not None
-                and fate.standing.counted
-                and not reading.resolved
-            ):
-                note = Note(delivery.digest, note_name(reading))
-                by_shard.setdefault(self._store.shard(reading.group), []).append(note)
-        for number, notes in by_shard.items():
-            try:
-                await self._store.note(number, notes)
-            except errors.StoreRefused:
-                self._keep_in_memory(notes)
-            except errors.StoreError:
-                continue  # it may be there; in two places it would hide two occurrences
-
-    def _keep_in_memory(self, notes: Iterable[Note]) -> None:
-        now = self._clock.monotonic()
-        if len(self._notes) > MOST_MEMORY_NOTES:
-            self._notes = {key: at for key, at in self._notes.items() if now - at < MEMORY_NOTE_LIFE}
-        if len(self._notes) <= MOST_MEMORY_NOTES:
-            self._notes.update(((note.body, note.alert), now) for note in notes)
-
-    def _take_memory_notes(self, delivery: Delivery) -> set[str]:
-        """The alerts of this body that were taken when it came before, each handed out once."""
-        oldest = self._clock.monotonic() - MEMORY_NOTE_LIFE
-        names = {note_name(reading) for reading in delivery.readings if not reading.resolved}
-        return {name for name in names if self._notes.pop((delivery.digest, name), -1.0) >= oldest}
 
     async def _abandon(self, delivery: Delivery) -> None:
         """The webhook ran out of time: take back what was not sent yet, and note what was or still is taken."""
@@ -484,10 +364,5 @@ class Admitter:
                     del shard.pending[key]
         if delivery.left:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(delivery.done), DIRECT_DEADLINE)
-        await self._note(delivery)
-
-
-def note_name(reading: Reading) -> str:
-    """Names an alert within a body, the same when the body comes again."""
-    return f"{reading.fingerprint}@{reading.starts_at if reading.dated else ''}"
+                await asyncio.wait_for(asyncio.shield(delivery.done), DEADLINE)
+        await self._notes.keep(delivery)

@@ -16,16 +16,18 @@ import structlog
 
 from gateway import errors
 from gateway.engine import marks as marking
-from gateway.engine.admitting import Admitter, Fate
+from gateway.engine.admitting import Admitter
+from gateway.engine.deliveries import Fate
 from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.ports import Ports
 from gateway.engine.reconciling import Reconciler
 from gateway.engine.repairing import Repairer
-from gateway.engine.views import view_of
+from gateway.engine.views import open_holder, view_of
 from gateway.engine.writing import Writer
 from gateway.intake.reading import Reading
+from gateway.intake.times import from_milliseconds
 from gateway.kube.stored import Stored
-from gateway.model import Outcome, RequestRef, Verdict
+from gateway.model import Outcome, RequestRef, Verdict, WindowView
 from gateway.state.records import Standing
 
 log = structlog.get_logger(__name__)
@@ -39,6 +41,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     lease: float = 15.0
     max_depth: int = 1000
     max_unconfirmed: int = 50_000
+    max_members: int = 1000
+    """Members of one aggregated request."""
+
+
+MOST_WINDOWS = 1000
+"""Windows of a shard that are listed at most."""
 
 
 class Component(msgspec.Struct, frozen=True):
@@ -63,7 +71,7 @@ class Engine:
         self._ledger = Ledger(process_id or secrets.token_hex(5))
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._stopping = False
-        self._writer = Writer(ports)
+        self._writer = Writer(ports, most_members=limits.max_members)
         self._reconciler = Reconciler(
             ports,
             self._writer,
@@ -72,7 +80,12 @@ class Engine:
             on_identity=self._identified,
         )
         self._repairer = Repairer(
-            ports, self._ledger, self._writer, on_due=self._reconciler.due, concurrency=limits.concurrency
+            ports,
+            self._ledger,
+            self._writer,
+            on_due=self._reconciler.due,
+            on_taken=self._confirmed,
+            concurrency=limits.concurrency,
         )
         self._admitter = Admitter(
             ports,
@@ -80,6 +93,7 @@ class Engine:
             self._writer,
             on_due=self._reconciler.due,
             on_taken=self._confirmed,
+            on_forgotten=self._repairer.assert_windows,
             concurrency=limits.concurrency,
         )
         ports.index.subscribe(self._on_change)
@@ -153,19 +167,29 @@ class Engine:
         fingerprint = reading.fingerprint
         if fate.standing is None:
             return Verdict(outcome=Outcome.INVALID, fingerprint=fingerprint, detail=fate.detail)
-        stored = self._index.open(fingerprint)
+        stored = open_holder(self._index, fingerprint)
         if fate.standing is Standing.RESOLVED or fate.standing is Standing.STALE:
             return Verdict(
                 outcome=Outcome.RESOLVED,
                 fingerprint=fingerprint,
                 request=stored.ref if stored is not None else None,
             )
-        if stored is not None and stored.generation >= fate.generation:
+        if stored is not None and (stored.is_storm or stored.generation >= fate.generation):
             return Verdict(
                 outcome=Outcome.CREATED if fate.standing is Standing.NEW else Outcome.DUPLICATE,
                 fingerprint=fingerprint,
                 request=stored.ref,
-                occurrence_count=self._count(stored),
+                occurrence_count=self._count(stored, fingerprint),
+            )
+        if fate.standing is Standing.HELD and fate.window is not None:
+            return Verdict(
+                outcome=Outcome.BUFFERED,
+                fingerprint=fingerprint,
+                window=WindowView(
+                    id=fate.window.id,
+                    due_at=from_milliseconds(fate.window.ends_at),
+                    members=fate.window.members,
+                ),
             )
         if fate.standing in (Standing.OPEN, Standing.SETTLED):
             return Verdict(
@@ -185,8 +209,8 @@ class Engine:
             return None
         return self._writer.place(reading.namespace, reading.alertname, reading.fingerprint, fate.generation)
 
-    def _count(self, stored: Stored) -> int:
-        slot = self._ledger.get(stored.fingerprint)
+    def _count(self, stored: Stored, fingerprint: str) -> int:
+        slot = self._ledger.get(fingerprint)
         return stored.count + (slot.unconfirmed if slot is not None else 0)
 
     # --- what the index shows
@@ -208,34 +232,41 @@ class Engine:
                 newly = self._ledger.confirm(slot, settled)
                 if newly:
                     self._confirmed(fingerprint, newly)
-        stored = self._index.requests(fingerprint)
+        stored = [*self._index.requests(fingerprint), *self._index.holding(fingerprint)]
         if len(stored) > 1 and any(request.open for request in stored):
             self._repairer.torn(fingerprint)
 
     def _confirmed(self, fingerprint: str, newly: int) -> None:
         """So many accepted occurrences are in stored requests now: count what they were."""
         slot = self._ledger.get(fingerprint)
+        holders = self._index.holding(fingerprint)
         created = 0
         if slot is not None:
-            created = min(newly, self._newly_opened(slot))
-            if created:
-                source = "recovery" if slot.lost else "immediate"
+            for stored in self._newly_opened(slot, holders):
+                if created == newly:
+                    break
+                created += 1
+                source = stored.source or ("storm" if stored.is_storm else "immediate")
+                self._metrics.crds_created["recovery" if slot.lost and not stored.is_storm else source].inc()
                 slot.lost = False
-                self._metrics.crds_created[source].inc(created)
         if newly > created:
-            self._metrics.alerts_deduplicated["duplicate"].inc(newly - created)
+            reason = "storm" if holders and holders[-1].open else "duplicate"
+            self._metrics.alerts_deduplicated[reason].inc(newly - created)
 
-    def _newly_opened(self, slot: Slot) -> int:
-        """How many requests this slot's occurrences opened that were not counted as created before."""
+    def _newly_opened(self, slot: Slot, holders: Sequence[Stored]) -> list[Stored]:
+        """The requests that this slot's occurrences opened, and that were not counted as created before."""
         opened = [
-            stored.generation
+            stored
             for stored in self._index.requests(slot.fingerprint)
             if stored.generation > slot.opened
             and marking.opener(marking.parse(stored.applied, slot.fingerprint)) == slot.name
         ]
         if opened:
-            slot.opened = max(opened)
-        return len(opened)
+            slot.opened = max(stored.generation for stored in opened)
+        mine = [stored for stored in holders if _opener(stored) == (slot.fingerprint, slot.name)]
+        opened += [stored for stored in mine if stored.window not in slot.windows_opened]
+        slot.windows_opened = frozenset(stored.window for stored in mine)
+        return opened
 
     # --- what people ask
 
@@ -283,8 +314,9 @@ class Engine:
     async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
         """What is known of a fingerprint; None where nothing is."""
         requests = self._index.requests(fingerprint)
+        holders = self._index.holding(fingerprint)
         slot = self._ledger.get(fingerprint)
-        if not requests and slot is None:
+        if not requests and not holders and slot is None:
             return None
         return {
             "fingerprint": fingerprint,
@@ -300,7 +332,41 @@ class Engine:
                 }
                 for stored in requests
             ],
+            "storms": [
+                {
+                    "namespace": stored.namespace,
+                    "name": stored.name,
+                    "window": stored.window,
+                    "phase": stored.phase,
+                    "open": stored.open,
+                    "occurrenceCount": stored.count,
+                }
+                for stored in holders
+            ],
+            "window": slot.window if slot is not None and slot.window else None,
         }
+
+    async def storms(self) -> list[Mapping[str, Any]]:
+        """The windows that collect now, the next to end first. Raises `StoreError` where Redis does not tell."""
+        found: list[Mapping[str, Any]] = []
+        for shard in range(self._store.shards):
+            listed = await self._store.windows(shard, 0, MOST_WINDOWS - 1)
+            for window in listed.windows:
+                found.append(  # noqa: PERF401
+                    {
+                        "id": window.id,
+                        "group": window.group,
+                        "state": "storming" if window.storming else "holding",
+                        "members": window.members,
+                        "threshold": window.threshold,
+                        "openedAt": from_milliseconds(window.opened_at),
+                        "lastMemberAt": from_milliseconds(window.last_at),
+                        "dueAt": from_milliseconds(window.ends_at),
+                        "dueIn": round((window.ends_at - listed.now) / 1000, 3),
+                        "spilled": window.spilled,
+                    }
+                )
+        return sorted(found, key=lambda window: window["dueIn"])
 
     async def stop(self, timeout: float) -> None:
         """Finish what is under way: admissions and writes. What only this process knows is written, too.
@@ -321,3 +387,10 @@ class Engine:
                 "stopping with alerts that Kubernetes has not confirmed", alerts=self._ledger.unconfirmed
             )
         await self._reconciler.stop(max(0.2, deadline - self._clock.monotonic()))
+
+
+def _opener(stored: Stored) -> tuple[str, str]:
+    """Of an aggregated request: the member that joined first, and the slot that it joined with."""
+    for fingerprint, member in (stored.members or {}).items():
+        return fingerprint, next(iter(member.applied), "")
+    return "", ""

@@ -41,7 +41,7 @@ def heal(view: View) -> GiveUp | Discard | None:
         marks = _after(loser, rivals)
         if marks != loser.marks:
             return GiveUp(loser, marks, total(marks))
-        if rivals and marks and total(marks) == 0:
+        if rivals and marks and total(marks) == 0 and loser.count == 0:
             return Discard(loser)
     return None
 

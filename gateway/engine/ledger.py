@@ -21,8 +21,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Protocol
+from weakref import WeakValueDictionary
 
-from gateway.model import Signal
+from gateway.model import Hold, Signal
 
 FIRST_ASSERTION = 2.0
 """Seconds after which an unconfirmed slot is asserted for the first time."""
@@ -42,18 +43,36 @@ class Source(Protocol):
 
     def signal(self) -> Signal: ...
 
+    def hold(self) -> Hold | None: ...
+
 
 class Kept:
-    """A source that holds nothing but the signal: a reading holds the body of its whole webhook."""
+    """A source that holds nothing but what is made of it: a reading holds the body of its whole webhook."""
 
-    __slots__ = ("_signal", "starts_at")
+    __slots__ = ("_hold", "_signal", "starts_at")
 
-    def __init__(self, signal: Signal) -> None:
-        self._signal = signal
-        self.starts_at = signal.starts_at
+    def __init__(self, source: Source) -> None:
+        self._signal = source.signal()
+        self._hold = source.hold()
+        self.starts_at = source.starts_at
+
+    def hold(self) -> Hold | None:
+        return self._hold
 
     def signal(self) -> Signal:
         return self._signal
+
+
+class HeldIn:
+    """A window as this process remembers it, shared by all slots that are in it."""
+
+    __slots__ = ("__weakref__", "end", "id", "storming")
+
+    def __init__(self, window: str) -> None:
+        self.id = window
+        self.storming = False
+        self.end = 0
+        """Milliseconds since 1970, by the clock of Redis."""
 
 
 class Slot:
@@ -66,6 +85,7 @@ class Slot:
         "counted",
         "delay",
         "fingerprint",
+        "held",
         "lost",
         "name",
         "opened",
@@ -73,6 +93,7 @@ class Slot:
         "source",
         "touched",
         "unconfirmed_since",
+        "windows_opened",
     )
 
     def __init__(self, name: str, fingerprint: str, now: float) -> None:
@@ -93,11 +114,25 @@ class Slot:
         """Redis had forgotten the record when it was asserted: a request made now is the repair's doing."""
         self.opened = 0
         """The last generation that this slot counted as created."""
+        self.held: HeldIn | None = None
+        """The window that it is in, while anything is unconfirmed."""
+        self.windows_opened: frozenset[str] = frozenset()
+        """Windows whose requests are stored, and that this slot counted as created."""
 
     @property
     def unconfirmed(self) -> int:
         """Accepted occurrences that no stored request covers yet."""
         return max(0, self.acc - self.conf)
+
+    @property
+    def window(self) -> str:
+        """The id of the window that it is in; empty where it is in none."""
+        return self.held.id if self.held is not None else ""
+
+    @property
+    def storming(self) -> bool:
+        """The window that it is in is a storm."""
+        return self.held is not None and self.held.storming
 
     @property
     def haunted(self) -> bool:
@@ -117,6 +152,8 @@ class Ledger:
         self._slots: dict[str, Slot] = {}
         self._unconfirmed: dict[str, Slot] = {}
         self._numbers = itertools.count(1)
+        self._windows = itertools.count(1)
+        self._held_in: WeakValueDictionary[str, HeldIn] = WeakValueDictionary()
         self.patience = FIRST_ASSERTION
         """Seconds for which a slot may be unconfirmed before it is asserted: longer while many writes wait."""
 
@@ -164,7 +201,7 @@ class Ledger:
         """A stored request settles the slot up to `value`; returns like `taken`."""
         slot.conf = max(slot.conf, value)
         if slot.conf >= slot.acc:
-            slot.source = None
+            slot.source = slot.held = None
             self._unconfirmed.pop(slot.fingerprint, None)
         return self._settle(slot)
 
@@ -172,6 +209,33 @@ class Ledger:
         newly = min(slot.acc, slot.conf) - slot.counted
         slot.counted += newly
         return newly
+
+    def withdraw(self, slot: Slot, base: int) -> None:
+        """Everything up to `base` was settled by resolving: that was counted there, and no request holds it."""
+        slot.acc = max(slot.acc, base)
+        slot.sent = max(slot.sent, base)
+        slot.conf = max(slot.conf, base)
+        slot.counted = max(slot.counted, min(slot.acc, slot.conf))
+        if slot.conf >= slot.acc:
+            slot.source = slot.held = None
+            self._unconfirmed.pop(slot.fingerprint, None)
+
+    def hold(self, slot: Slot, window: str, *, storming: bool, end: int) -> None:
+        """Redis holds the slot in a window. Whatever one slot learns of it, all that are in it know."""
+        memory = self._held_in.get(window)
+        if memory is None:
+            memory = self._held_in[window] = HeldIn(window)
+        memory.storming, memory.end = storming, end
+        if slot.unconfirmed:
+            slot.held = memory
+
+    def held(self) -> list[Slot]:
+        """Every unconfirmed slot that is in a window."""
+        return [slot for slot in self._unconfirmed.values() if slot.held is not None]
+
+    def propose_window(self) -> str:
+        """An id for a window that was never proposed before."""
+        return f"{self.process_id}-{next(self._windows):x}"
 
     @property
     def unconfirmed(self) -> int:
@@ -188,7 +252,7 @@ class Ledger:
             if now >= slot.asserted_at + (slot.delay if slot.delay <= 0 else max(slot.delay, self.patience)):
                 slot.asserted_at = now
                 if slot.source is not None:
-                    slot.source = Kept(slot.source.signal())
+                    slot.source = Kept(slot.source)
                 slot.delay = min(max(slot.delay, FIRST_ASSERTION) * 2, LONGEST_ASSERTION)
                 yield slot
 

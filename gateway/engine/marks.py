@@ -16,7 +16,7 @@ Everything here is pure. The stored form is JSON, `{"<fingerprint>": {"<slot>": 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -42,9 +42,16 @@ def parse(applied: str, fingerprint: str) -> Marks:
     if not applied:
         return {}
     try:
-        stored = _decoder.decode(applied).get(fingerprint, {})
-        return {slot: _parse_mark(text) for slot, text in stored.items()}
+        return read(_decoder.decode(applied).get(fingerprint, {}))
     except (msgspec.DecodeError, ValueError):
+        return {}
+
+
+def read(texts: Mapping[str, str]) -> Marks:
+    """The marks of one fingerprint from their texts by slot, read like `parse`."""
+    try:
+        return {slot: _parse_mark(text) for slot, text in texts.items()}
+    except ValueError:
         return {}
 
 
@@ -63,8 +70,12 @@ def _parse_mark(text: str) -> Mark:
 
 def dump(marks: Marks, fingerprint: str) -> str:
     """The stored form of one fingerprint's marks."""
-    texts = {slot: ",".join(f"{lo}-{hi}" for lo, hi in mark) for slot, mark in marks.items()}
-    return msgspec.json.encode({fingerprint: texts}).decode()
+    return msgspec.json.encode({fingerprint: texts(marks)}).decode()
+
+
+def texts(marks: Marks) -> dict[str, str]:
+    """Each slot's mark as text, as a member of an aggregated request has it."""
+    return {slot: ",".join(f"{lo}-{hi}" for lo, hi in mark) for slot, mark in marks.items()}
 
 
 def total(marks: Marks) -> int:

@@ -25,17 +25,23 @@ from gateway.model import RequestRef
 
 
 class Known(msgspec.Struct, frozen=True):
-    """One request of a fingerprint, as this process knows it."""
+    """One request that holds a fingerprint, as this process knows it: its own, or an aggregated one."""
 
     ref: RequestRef
     uid: str
     resource_version: int
     generation: int
+    """0 of an aggregated one, so that an own request always comes first."""
     open: bool
     marks: Marks
+    """Of the fingerprint alone, where there are other members."""
     resolved_since: str = ""
     """The `startsAt` of the latest episode that ended, as annotated; `resolved_at` its end, while none fires."""
     resolved_at: str = ""
+    window: str = ""
+    """Of an aggregated one: the window's id."""
+    count: int = 0
+    """What the whole request counts, over all members."""
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -46,13 +52,13 @@ class Gone(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """All that this process knows of one fingerprint's requests."""
+    """All that this process knows of the requests that hold one fingerprint."""
 
     requests: Sequence[Known] = ()
     gone: Sequence[Gone] = ()
 
     def opened(self) -> list[Known]:
-        """The open requests, the highest generation first."""
+        """The open requests, the highest generation first, aggregated ones last."""
         return sorted((r for r in self.requests if r.open), key=lambda r: r.generation, reverse=True)
 
     def highest(self) -> int:
@@ -159,6 +165,47 @@ def plan(view: View, demand: Demand, *, arbitrated: bool, knowledge: Knowledge) 
     return _create(view, pending, done, max(demand.generation, highest + 1))
 
 
+class Place(Enum):
+    """Where what is left of a window's member is to be written."""
+
+    NOWHERE = auto()
+    """Nothing is left."""
+    ELSEWHERE = auto()
+    """An open request of its own holds it, or that of another window."""
+    HERE = auto()
+    """In the window's request."""
+
+
+def place(view: View, demand: Demand, window: str) -> Place:
+    """Where the window's writer has to put a member: an open request that holds it already comes first."""
+    done = covered(view, demand)
+    pending = {slot: entry.value for slot, entry in demand.entries.items() if entry.value > done[slot]}
+    opened = view.opened()
+    if not opened:
+        return Place.HERE if pending else Place.NOWHERE
+    step = _count(opened, pending, done, demand)
+    if not isinstance(step, Count):
+        return Place.NOWHERE
+    return Place.HERE if step.request.window == window else Place.ELSEWHERE
+
+
+def on_request(view: View, demand: Demand, window: str) -> Count:
+    """What to write to the window's request of a member whose place is there, and that is a member already."""
+    done = covered(view, demand)
+    pending = {slot: entry.value for slot, entry in demand.entries.items() if entry.value > done[slot]}
+    step = _count(view.opened(), pending, done, demand)
+    assert isinstance(step, Count)
+    assert step.request.window == window
+    return step
+
+
+def joining(view: View, demand: Demand) -> Marks:
+    """The marks with which a member joins an aggregated request: the rest of its slots, and what is settled."""
+    done = covered(view, demand)
+    pending = {slot: entry.value for slot, entry in demand.entries.items() if entry.value > done[slot]}
+    return _with_carried(view, {slot: ((done[slot], value),) for slot, value in pending.items()})
+
+
 def _count(opened: list[Known], pending: dict[str, int], done: dict[str, int], demand: Demand) -> Step:
     """Count on the open request that holds a slot already; slots that none holds go to the highest generation."""
     newest = opened[0]
@@ -188,8 +235,12 @@ def _target(opened: list[Known], slot: str) -> Known:
 
 
 def _create(view: View, pending: dict[str, int], done: dict[str, int], generation: int) -> Create:
-    marks: Marks = {slot: ((done[slot], value),) for slot, value in pending.items()}
-    for slot, mark in carried(view.all_marks()).items():
-        marks.setdefault(slot, mark)
+    marks = _with_carried(view, {slot: ((done[slot], value),) for slot, value in pending.items()})
     predecessor = max(view.requests, key=lambda r: r.generation, default=None)
     return Create(generation, marks, total(marks), predecessor.ref if predecessor else None)
+
+
+def _with_carried(view: View, marks: Marks) -> Marks:
+    for slot, mark in carried(view.all_marks()).items():
+        marks.setdefault(slot, mark)
+    return marks

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.kube.index import Index
 from gateway.kube.stored import Head, Stored
+from gateway.kube.storms import Storm
 from gateway.model import RequestRef
 from gateway.state.store import Store
 from gateway.telemetry.metrics import Metrics
@@ -21,6 +22,9 @@ class Cluster(Protocol):
     async def patch(self, ref: RequestRef, body: bytes) -> Stored: ...
 
     async def get(self, ref: RequestRef) -> Stored: ...
+
+    async def storm(self, ref: RequestRef) -> Storm:
+        """An aggregated request with its members."""
 
     async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None: ...
 

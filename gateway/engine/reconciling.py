@@ -8,7 +8,8 @@ replica may have died with a lease.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
 import structlog
@@ -17,11 +18,20 @@ from gateway import errors
 from gateway.engine.coalescing import Coalescer
 from gateway.engine.planning import Demand, Entry
 from gateway.engine.ports import Ports
-from gateway.engine.writing import MissingPayload, Writer
+from gateway.engine.storming import MissingPayload, Part, StormWritten
+from gateway.engine.writing import Writer
 from gateway.model import Signal
 from gateway.resilience.backoff import retry_delay
 from gateway.state.payloads import decode
-from gateway.state.records import Claim, Claimed, Confirmation
+from gateway.state.records import (
+    Claim,
+    Claimed,
+    ClaimedWindow,
+    Confirmation,
+    MemberConfirmation,
+    WindowConfirmation,
+)
+from gateway.state.store import window_item
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +59,7 @@ class Reconciler:
         """`on_identity(shard, identity)`: which server and which life of its data answered."""
         store = ports.store
         self._store = store
+        self._index = ports.index
         self._writer = writer
         self._clock = ports.clock
         self._metrics = ports.metrics
@@ -66,6 +77,7 @@ class Reconciler:
         self._stopping = False
         self.depths = [0] * store.shards
         """Items in each shard's queue, as last seen."""
+        self._collecting = [0] * store.shards
         self.reachable = True
         """Whether the last claim was answered."""
 
@@ -149,13 +161,25 @@ class Reconciler:
         self.depths[shard] = claim.depth
         if claim.due_in >= 0:
             self._due_at[shard] = min(self._due_at[shard], now + claim.due_in / 1000)
+        self._collecting[shard] = claim.collecting
+        self._metrics.storm_windows_open.set(sum(self._collecting))
+        for expired in claim.expired:
+            self._metrics.storm_buffer_expirations.inc()
+            log.info("storm window expired below its threshold", window=expired.id, members=expired.members)
+        if claim.expired:
+            self._due_at[shard] = now
         for item in claim.items:
-            key = (shard, item.fingerprint)
-            if key in self._active:
-                continue  # its lease ran out under us; the write goes on, and its confirmation settles both
-            task = asyncio.create_task(self._reconcile(shard, item), name=f"write-{item.fingerprint[:10]}")
-            self._active[key] = task
-            task.add_done_callback(partial(self._finished, key))
+            self._start((shard, item.fingerprint), self._reconcile(shard, item))
+        for window in claim.windows:
+            self._start((shard, window_item(window.id)), self._reconcile_window(shard, window))
+
+    def _start(self, key: tuple[int, str], work: Coroutine[None, None, None]) -> None:
+        if key in self._active:
+            work.close()
+            return  # its lease ran out under us; the write goes on, and its confirmation settles both
+        task = asyncio.create_task(work, name=f"write-{key[1][:14]}")
+        self._active[key] = task
+        task.add_done_callback(partial(self._finished, key))
 
     def _finished(self, key: tuple[int, str], _: asyncio.Task[None]) -> None:
         if len(self._active) >= self._concurrency:
@@ -164,29 +188,20 @@ class Reconciler:
         self._active.pop(key, None)
 
     async def _reconcile(self, shard: int, item: Claimed) -> None:
-        demand = Demand(
-            entries={slot.slot: Entry(slot.value, slot.base) for slot in item.slots},
-            generation=item.generation,
-            firing_since=item.firing_since,
-            resolved_since=item.resolved_since,
-            resolved_at=item.resolved_at,
-        )
-        marked = item.resolved_at if item.resolved_since and item.resolved_since >= item.firing_since else ""
-        signal = decode(item.payload)
-        source: Callable[[], Signal] | None = None if signal is None else lambda: signal
         try:
             try:
                 written = await self._writer.write(
                     item.fingerprint,
-                    demand,
-                    source,
+                    _demand(item),
+                    _signal(item.payload),
                     lambda fp, known: self._store.arrange(shard, fp, known=known),
+                    source=item.source or "immediate",
                 )
             except errors.KubeInvalid as error:
                 await self._bury(shard, item, str(error))
                 return
             except (errors.KubeError, MissingPayload) as error:
-                await self._postpone(shard, item, error)
+                await self._postpone(shard, item.fingerprint, item.attempts, error)
                 return
             confirmation = Confirmation(
                 item.fingerprint,
@@ -194,13 +209,76 @@ class Reconciler:
                 written.open_generation,
                 written.closed_generation,
                 written.wrote,
-                marked,
+                _marked(item),
             )
             await self._confirmers[shard].submit(confirmation)
         except errors.StoreError:
             return  # the lease runs out, and somebody comes back to it
         except Exception as error:  # noqa: BLE001 - whatever it is, the item must not be lost or tried for ever
             await self._unexpected(shard, item, error)
+
+    async def _reconcile_window(self, shard: int, window: ClaimedWindow) -> None:
+        """Write what is left of a window's members, and confirm it; what its request cannot take is let go."""
+        if window.closing:
+            log.info("storm window closed", window=window.id, group=window.group, members=len(window.members))
+        try:
+            try:
+                written = await self._writer.storms.write(
+                    window.id, await self._parts(shard, window), source="storm"
+                )
+            except errors.KubeInvalid as error:
+                log.error("aggregated request cannot be written", window=window.id, error=str(error))  # noqa: TRY400 - the server said all there is
+                written = StormWritten({}, {}, True, False, None)
+            await self._confirm_window(shard, window, written)
+            if written.failed:
+                failure = next(iter(written.failed.values()))
+                await self._postpone(shard, window_item(window.id), window.attempts, failure)
+        except errors.StoreError:
+            return  # the lease runs out, and somebody comes back to it
+        except errors.KubeError as error:
+            with contextlib.suppress(errors.StoreError):
+                await self._postpone(shard, window_item(window.id), window.attempts, error)
+        except Exception as error:
+            log.exception("writing a window failed unexpectedly", window=window.id)
+            self._metrics.errors["reconcile"].inc()
+            with contextlib.suppress(errors.StoreError):
+                unknown = errors.KubeUnavailable(f"{type(error).__name__}: {error}")
+                await self._postpone(shard, window_item(window.id), window.attempts, unknown)
+
+    async def _parts(self, shard: int, window: ClaimedWindow) -> list[Part]:
+        """What should be in Kubernetes for each member; who is no member yet brings what it is made of."""
+        stored = self._index.window(window.id)
+        known = (stored.members or {}) if stored is not None else {}
+        new = [item.fingerprint for item in window.members if item.fingerprint not in known]
+        payloads = dict(zip(new, await self._store.payloads(shard, new), strict=True))
+        return [
+            Part(item.fingerprint, _demand(item), _signal(payloads.get(item.fingerprint, "")))
+            for item in window.members
+        ]
+
+    async def _confirm_window(self, shard: int, window: ClaimedWindow, written: StormWritten) -> None:
+        marked = {item.fingerprint: _marked(item) for item in window.members}
+        confirmation = WindowConfirmation(
+            window.id,
+            written.gone,
+            written.wrote,
+            [
+                MemberConfirmation(
+                    fingerprint,
+                    member.covered,
+                    member.open_generation,
+                    member.closed_generation,
+                    member.released,
+                    marked[fingerprint],
+                )
+                for fingerprint, member in written.members.items()
+            ],
+        )
+        due_in = await self._store.confirm_window(shard, confirmation)
+        if due_in >= 0:
+            self.due(shard, due_in)
+        if written.gone:
+            log.info("storm window is over: its request is closed", window=window.id)
 
     def _confirmer(self, shard: int) -> Callable[[list[Confirmation]], Awaitable[None]]:
         async def confirm(confirmations: list[Confirmation]) -> None:
@@ -210,20 +288,21 @@ class Reconciler:
 
         return confirm
 
-    async def _postpone(self, shard: int, item: Claimed, error: errors.KubeError | MissingPayload) -> None:
-        attempts = item.attempts + 1
+    async def _postpone(self, shard: int, item: str, failed: int, error: errors.GatewayError) -> None:
+        """Come back to an item (a fingerprint, or a window) that failed `failed` times before."""
+        attempts = failed + 1
         retry_after = error.retry_after if isinstance(error, errors.KubeError) else None
         delay = retry_delay(attempts, retry_after=retry_after)
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)
         log.warning(
             "request could not be written; it stays in the queue",
-            fingerprint=item.fingerprint,
+            item=item,
             attempt=attempts,
             delay=delay,
             error=str(error),
         )
-        await self._store.postpone(shard, item.fingerprint, delay=delay, attempts=attempts)
+        await self._store.postpone(shard, item, delay=delay, attempts=attempts)
 
     async def _bury(self, shard: int, item: Claimed, reason: str) -> None:
         self._metrics.dead_letters.inc()
@@ -245,3 +324,23 @@ class Reconciler:
                 await self._store.postpone(shard, item.fingerprint, delay=delay, attempts=item.attempts + 1)
         except errors.StoreError:
             return
+
+
+def _demand(item: Claimed) -> Demand:
+    return Demand(
+        entries={slot.slot: Entry(slot.value, slot.base) for slot in item.slots},
+        generation=item.generation,
+        firing_since=item.firing_since,
+        resolved_since=item.resolved_since,
+        resolved_at=item.resolved_at,
+    )
+
+
+def _marked(item: Claimed) -> str:
+    """The resolved mark that a write of the item leaves."""
+    return item.resolved_at if item.resolved_since and item.resolved_since >= item.firing_since else ""
+
+
+def _signal(payload: str) -> Callable[[], Signal] | None:
+    signal = decode(payload)
+    return None if signal is None else lambda: signal

@@ -17,10 +17,11 @@ from gateway.engine.admitting import MOST_IN_A_CALL
 from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.planning import Demand, Entry
 from gateway.engine.ports import Ports
-from gateway.engine.views import resolved_since
+from gateway.engine.storming import Part
+from gateway.engine.views import open_holder, remembered, resolved_since
 from gateway.engine.writing import Writer
 from gateway.state.payloads import encode
-from gateway.state.records import Admission, Kind, Standing
+from gateway.state.records import IMMEDIATE, Admission, Kind, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,9 @@ STEP = 0.5
 
 GRACE = 4.0
 """Seconds for which an unconfirmed slot waits for Redis before the process writes it itself."""
+
+WINDOW_STEP = 200
+"""Windows looked at in one call."""
 
 SWEEP_INTERVAL = 30.0
 """Seconds between two sweeps of a shard, and between two looks for slots that can be forgotten."""
@@ -44,8 +48,10 @@ class Repairer:
         writer: Writer,
         *,
         on_due: Callable[[int, int], None],
+        on_taken: Callable[[str, int], None],
         concurrency: int,
     ) -> None:
+        """`on_due(shard, ms)`: an item of the queue will be due. `on_taken(fingerprint, n)`: n are newly confirmed."""
         self._store = ports.store
         self._ledger = ledger
         self._index = ports.index
@@ -53,6 +59,7 @@ class Repairer:
         self._clock = ports.clock
         self._metrics = ports.metrics
         self._on_due = on_due
+        self._on_taken = on_taken
         self._identities: dict[int, str] = {}
         self._direct = asyncio.Semaphore(concurrency)
         self._torn: dict[str, None] = {}
@@ -86,11 +93,37 @@ class Repairer:
                 for start in range(0, len(slots), MOST_IN_A_CALL):
                     await self._assert(shard, slots[start : start + MOST_IN_A_CALL])
 
+    async def assert_windows(self, shard: int) -> None:
+        """Redis lost its data: tell it at once what is held in windows, so that they go on under their own ids."""
+        slots = [
+            slot
+            for slot in self._ledger.held()
+            if slot.source is not None and self._store.shard(slot.source.signal().group) == shard
+        ]
+        log.warning(
+            "Redis lost its data; what is held in windows is told again", shard=shard, alerts=len(slots)
+        )
+        for start in range(0, len(slots), MOST_IN_A_CALL):
+            await self._assert(shard, slots[start : start + MOST_IN_A_CALL])
+
     async def sweep(self) -> None:
-        """Runs until cancelled: records without a place in the queue get one, and idle slots are forgotten."""
+        """Runs until cancelled: what has no place in the queue gets one, and idle slots are forgotten.
+
+        Windows are looked at as soon as Redis answers, too: those that are open then were left by others.
+        """
+        found = [False] * self._store.shards
         while True:
-            await asyncio.sleep(SWEEP_INTERVAL)
-            closed = [fp for fp in self._ledger.fingerprints() if self._index.open(fp) is None]
+            for shard in range(self._store.shards):
+                try:
+                    windows = await self._mend_windows(shard)
+                except errors.StoreError:
+                    continue
+                if windows and not found[shard]:
+                    self._metrics.storm_buffer_recovered.inc(windows)
+                    log.info("open storm windows were found and go on", shard=shard, windows=windows)
+                found[shard] = True
+            await asyncio.sleep(SWEEP_INTERVAL if all(found) else STEP)
+            closed = [fp for fp in self._ledger.fingerprints() if open_holder(self._index, fp) is None]
             self._ledger.forget(closed, self._clock.monotonic())
             for shard in range(self._store.shards):
                 try:
@@ -101,6 +134,20 @@ class Repairer:
                     log.warning(
                         "records without a place in the queue were queued", shard=shard, records=mended
                     )
+
+    async def _mend_windows(self, shard: int) -> int:
+        """Queue the windows that are in no queue; returns how many windows there are."""
+        seen = 0
+        while True:
+            part = await self._store.windows(shard, seen, seen + WINDOW_STEP - 1)
+            if part.mended:
+                log.warning(
+                    "windows without a place in the queue were queued", shard=shard, windows=part.mended
+                )
+                self._on_due(shard, 0)
+            seen += len(part.windows)
+            if len(part.windows) < WINDOW_STEP:
+                return seen
 
     async def heal(self) -> None:
         """Runs until cancelled: requests that count the same occurrences are mended."""
@@ -128,6 +175,8 @@ class Repairer:
             opened = stored.generation if stored is not None else 0
             closed = 0 if opened else self._index.highest_generation(slot.fingerprint)
             signal = source.signal()
+            memory = remembered(self._index, slot.fingerprint, slot)
+            rule = source.hold() or IMMEDIATE
             messages.append(
                 Admission(
                     slot.fingerprint,
@@ -143,6 +192,14 @@ class Repairer:
                     encode(signal),
                     True,
                     False,
+                    signal.group,
+                    rule,
+                    self._ledger.propose_window() if rule.threshold else "",
+                    memory.window,
+                    memory.state,
+                    memory.end,
+                    memory.closed,
+                    slot.conf,
                 )
             )
             asserted.append((slot, slot.acc))
@@ -162,7 +219,14 @@ class Repairer:
             if admitted.fresh:
                 slot.lost = True
             if admitted.standing is Standing.SETTLED:
-                self._ledger.confirm(slot, min(value, admitted.base))
+                newly = self._ledger.confirm(slot, min(value, admitted.base))
+                if newly:
+                    self._on_taken(slot.fingerprint, newly)
+            elif admitted.standing.counted or admitted.standing is Standing.WITHDRAWN:
+                self._ledger.withdraw(slot, min(value, admitted.base))
+            if admitted.window is not None:
+                held = admitted.window
+                self._ledger.hold(slot, held.id, storming=held.storming, end=held.ends_at)
 
     async def _write(self, slot: Slot) -> None:
         source = slot.source
@@ -172,7 +236,12 @@ class Repairer:
         slot.lost = True
         try:
             async with self._direct:
-                await self._writer.write(slot.fingerprint, demand, source.signal, None, read_again=True)
+                if slot.window and slot.storming and open_holder(self._index, slot.fingerprint) is None:
+                    part = Part(slot.fingerprint, demand, source.signal)
+                    await self._writer.storms.write(slot.window, [part], source="storm", read_again=True)
+                await self._writer.write(
+                    slot.fingerprint, demand, source.signal, None, read_again=True, source="recovery"
+                )
         except errors.GatewayError as error:
             log.warning(
                 "an accepted alert could not be written yet", fingerprint=slot.fingerprint, error=str(error)

@@ -7,7 +7,7 @@ record's generation helps replicas to agree on a name at once, and without it a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -16,11 +16,12 @@ import structlog
 from gateway import errors
 from gateway.engine import marks as marking
 from gateway.engine.healing import Discard, GiveUp, heal
+from gateway.engine.listing import PATIENCE, QUEUE_PATIENCE, Lists, bury
 from gateway.engine.planning import Arrange, Count, Create, Demand, Knowledge, Known, Refresh, Settled, plan
-from gateway.engine.ports import Clock, Cluster, Ports
+from gateway.engine.ports import Ports
+from gateway.engine.storming import MissingPayload, Part, StormWriter
 from gateway.engine.views import view_of
 from gateway.kube import objects
-from gateway.kube.index import Index
 from gateway.kube.stored import Stored
 from gateway.model import RequestRef, Signal
 from gateway.resilience.backoff import CONFLICT_DELAYS
@@ -30,8 +31,14 @@ log = structlog.get_logger(__name__)
 MOST_STEPS = 40
 """Steps after which a write gives up its turn: only rivals that never pause could need more."""
 
-LIST_BATCH = 50
-"""Fingerprints that one list asks for; longer selectors make longer URLs."""
+
+PASSING = (
+    errors.KubeThrottled,
+    errors.KubeUnavailable,
+    errors.KubeForbidden,
+    errors.KubeNamespaceMissing,
+)
+"""Failures that may pass: while writes end like this, new work is not taken without bound."""
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -50,16 +57,11 @@ class Arbiter(Protocol):
     async def __call__(self, fingerprint: str, known: int) -> int: ...
 
 
-class MissingPayload(errors.GatewayError):
-    """A request has to be created, and nobody said what it is made of; a slot's owner will."""
-
-    retryable = True
-
-
 class Writer:
     """Brings requests to what is demanded of them."""
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, *, most_members: int = 1000) -> None:
+        """`most_members`: of one aggregated request."""
         self._index = ports.index
         self._cluster = ports.cluster
         self._spaces = ports.spaces
@@ -70,7 +72,8 @@ class Writer:
         self._metrics = ports.metrics
         self.failing = False
         """The last write that was tried failed in a way that may pass."""
-        self._lists = _Lists(ports.index, ports.cluster, ports.clock)
+        self._lists = Lists(ports.index, ports.cluster, ports.clock)
+        self.storms = StormWriter(ports, self, most_members=most_members)
 
     async def write(
         self,
@@ -80,45 +83,35 @@ class Writer:
         arbiter: Arbiter | None,
         *,
         read_again: bool = False,
+        source: str = "immediate",
     ) -> Written:
         """Make Kubernetes match the demand.
 
-        `signal` says what a new request is made of. With `read_again` an answer that never came is followed by one
-        more reading before it counts as a failure: for callers that have no queue to come back from.
+        `signal` says what a new request is made of, `source` why it is made. With `read_again` an answer that never
+        came is followed by one more reading before it counts as a failure: for callers that have no queue to come
+        back from.
 
         Raises `KubeError`, `StoreError` (from the arbiter) or `MissingPayload`; some of the demand may have been
         written then, and the same call again does no harm.
         """
         try:
-            return await self._write(fingerprint, demand, signal, arbiter, read_again=read_again)
-        except (
-            errors.KubeThrottled,
-            errors.KubeUnavailable,
-            errors.KubeForbidden,
-            errors.KubeNamespaceMissing,
-        ):
+            turn = _Turn(
+                fingerprint,
+                demand,
+                signal,
+                arbiter,
+                knowledge=Knowledge.WATCHED if self._synced() else Knowledge.DOUBTFUL,
+                source=source,
+            )
+            return await self._write(turn, read_again=read_again)
+        except PASSING:
             self.failing = True
             raise
 
-    async def _write(
-        self,
-        fingerprint: str,
-        demand: Demand,
-        signal: Callable[[], Signal] | None,
-        arbiter: Arbiter | None,
-        *,
-        read_again: bool,
-    ) -> Written:
-        turn = _Turn(
-            fingerprint,
-            demand,
-            signal,
-            arbiter,
-            knowledge=Knowledge.WATCHED if self._synced() else Knowledge.DOUBTFUL,
-        )
+    async def _write(self, turn: _Turn, *, read_again: bool) -> Written:
         for _ in range(MOST_STEPS):
-            view = view_of(self._index, fingerprint)
-            step = plan(view, turn.demand, arbitrated=arbiter is not None, knowledge=turn.knowledge)
+            view = view_of(self._index, turn.fingerprint)
+            step = plan(view, turn.demand, arbitrated=turn.arbiter is not None, knowledge=turn.knowledge)
             if isinstance(step, Settled):
                 closed = max((r.generation for r in view.requests if not r.open), default=0)
                 closed = max([closed, *(gone.generation for gone in view.gone)])
@@ -153,6 +146,10 @@ class Writer:
 
     async def _count(self, step: Count, turn: _Turn) -> None:
         request = step.request
+        if request.window:
+            await self.storms.count(request.window, Part(turn.fingerprint, turn.demand, turn.signal))
+            turn.wrote = True
+            return
         body = objects.patch_body(
             resource_version=request.resource_version,
             applied=marking.dump(step.marks, turn.fingerprint),
@@ -166,8 +163,7 @@ class Writer:
         except errors.KubeConflict:
             await self._after_conflict(request, turn)
         except errors.KubeNotFound:
-            self._index.remove(request.ref, request.uid, self._clock.monotonic())
-            turn.knowledge = Knowledge.DOUBTFUL
+            await self._bury(request.ref, request.uid, turn)
         else:
             self._written(stored, turn)
             if turn.conflicts:
@@ -193,8 +189,12 @@ class Writer:
         try:
             self._index.apply(await self._cluster.get(ref))
         except errors.KubeNotFound:
-            self._index.remove(ref, uid, self._clock.monotonic())
-            turn.knowledge = Knowledge.DOUBTFUL
+            await self._bury(ref, uid, turn)
+
+    async def _bury(self, ref: RequestRef, uid: str, turn: _Turn) -> None:
+        patience = PATIENCE if turn.arbiter is None else QUEUE_PATIENCE
+        await bury(self._index, self._clock, ref, uid, patience=patience)
+        turn.knowledge = Knowledge.DOUBTFUL
 
     async def _read_again(self, step: Count | Create | Arrange | Refresh, turn: _Turn) -> None:
         """After an answer that never came: the write may have happened."""
@@ -218,6 +218,7 @@ class Writer:
             first_seen=signal.received_at,
             last_seen=max(signal.received_at, self._clock.wall()),
             predecessor=step.predecessor.name if step.predecessor else "",
+            source=turn.source,
         )
         try:
             stored = await self._cluster.create(ref.namespace, body)
@@ -255,11 +256,15 @@ class Writer:
         self, namespace: str, alertname: str, fingerprint: str, generation: int, turn: _Turn | None = None
     ) -> RequestRef:
         """Where the request of a generation is stored, as far as can be told before it is."""
-        homeless = turn is not None and turn.homeless
-        if homeless or not objects.is_namespace(namespace) or self._spaces.exists(namespace) is False:
-            namespace = self._fallback_namespace
+        namespace = self.home(namespace, homeless=turn is not None and turn.homeless)
         digits = turn.digits if turn is not None else objects.DIGITS
         return RequestRef(namespace, objects.request_name(alertname, fingerprint, generation, digits))
+
+    def home(self, namespace: str, *, homeless: bool) -> str:
+        """Where requests of alerts of this namespace go; `homeless`: it was just seen not to exist."""
+        if homeless or not objects.is_namespace(namespace) or self._spaces.exists(namespace) is False:
+            return self._fallback_namespace
+        return namespace
 
     async def look_up(self, fingerprint: str, namespace: str | None) -> None:
         """Bring the index up to date with everything that is stored for a fingerprint, by a list begun now.
@@ -282,7 +287,10 @@ class Writer:
         turn = _Turn(fingerprint, Demand({}), None, None, knowledge=Knowledge.WATCHED)
         request = step.request
         try:
-            if isinstance(step, GiveUp):
+            if isinstance(step, GiveUp) and request.window:
+                log.warning("two requests count the same; one gives it up", request=str(request.ref))
+                await self.storms.give_up(request.ref, fingerprint)
+            elif isinstance(step, GiveUp):
                 log.warning("two requests count the same; one gives it up", request=str(request.ref))
                 body = objects.patch_body(
                     resource_version=request.resource_version,
@@ -314,6 +322,7 @@ class _Turn:
         "homeless",
         "knowledge",
         "signal",
+        "source",
         "wrote",
     )
 
@@ -325,78 +334,16 @@ class _Turn:
         arbiter: Arbiter | None,
         *,
         knowledge: Knowledge,
+        source: str = "",
     ) -> None:
         self.fingerprint = fingerprint
         self.demand = demand
         self.signal = signal
         self.arbiter = arbiter
         self.knowledge = knowledge
+        self.source = source
         self.wrote = False
         self.conflicts = 0
         self.homeless = False
         """The alert's namespace does not exist."""
         self.digits = objects.DIGITS
-
-
-_Places = tuple[str, ...] | None
-
-
-class _Lists:
-    """Fresh lists by fingerprint, one for everything that waits, with the index caught up to each."""
-
-    def __init__(self, index: Index, cluster: Cluster, clock: Clock) -> None:
-        self._index = index
-        self._cluster = cluster
-        self._clock = clock
-        self._waiting: dict[_Places, dict[str, list[asyncio.Future[None]]]] = {}
-        self._running: asyncio.Task[None] | None = None
-
-    async def refresh(self, fingerprint: str, places: _Places) -> None:
-        """Returns when the index knows what a list begun after this call shows. Raises `KubeError`."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(places, {}).setdefault(fingerprint, []).append(future)
-        if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._run(), name="lists")
-        await future
-
-    async def _run(self) -> None:
-        while self._waiting:
-            places, asked = next(iter(self._waiting.items()))
-            batch = {fingerprint: asked.pop(fingerprint) for fingerprint in list(asked)[:LIST_BATCH]}
-            if not asked:
-                del self._waiting[places]
-            futures = [future for waiting in batch.values() for future in waiting]
-            try:
-                await self._catch_up(list(batch), places)
-            except errors.KubeError as error:
-                for future in futures:
-                    if not future.done():
-                        future.set_exception(error)
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
-            else:
-                for future in futures:
-                    if not future.done():
-                        future.set_result(None)
-
-    async def _catch_up(self, fingerprints: Sequence[str], places: _Places) -> None:
-        before = [stored for fingerprint in fingerprints for stored in self._index.requests(fingerprint)]
-        heads = await self._cluster.heads(fingerprints, namespaces=places)
-        listed = {head.uid for head in heads}
-        for stored in before:
-            if stored.uid not in listed:  # deleted, or somebody took its label away
-                await self._fetch(stored.ref, stored.uid)
-        for head in heads:
-            known = self._index.get(head.ref)
-            if known is None or known.uid != head.uid or known.resource_version < head.resource_version:
-                await self._fetch(head.ref, head.uid)
-
-    async def _fetch(self, ref: RequestRef, uid: str) -> None:
-        try:
-            stored: Stored = await self._cluster.get(ref)
-        except errors.KubeNotFound:
-            self._index.remove(ref, uid, self._clock.monotonic())
-        else:
-            self._index.apply(stored)

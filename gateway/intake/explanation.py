@@ -14,6 +14,7 @@ from gateway.intake.fingerprint import Identity
 from gateway.intake.payload import Webhook
 from gateway.intake.policy import Judgement
 from gateway.intake.reading import Intake, Rejected
+from gateway.model import Hold
 
 
 class Fate(StrEnum):
@@ -40,6 +41,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     identity: Identity | None = None
     classification: Classification | None = None
     policy: Judgement | None = None
+    hold: Hold | None = None
+    """How it is held if it has no open request; None: not at all."""
+    hold_rule: str = ""
+    """What decided that; empty where the alert opens nothing: it is resolved, or not taken."""
 
 
 def explain(
@@ -55,6 +60,8 @@ def explain(
             explanations.append(Explanation(position=position, fate=Fate.INVALID, detail=reading.detail))
             continue
         judgement = intake.judge(reading)
+        opens = judgement.allowed and not reading.resolved
+        hold, hold_rule = intake.decide_hold(reading) if opens else (None, "")
         explanations.append(
             Explanation(
                 position=position,
@@ -67,6 +74,8 @@ def explain(
                 identity=reading.problem,
                 classification=intake.classify(reading),
                 policy=judgement,
+                hold=hold,
+                hold_rule=hold_rule,
             )
         )
     return explanations

@@ -1,8 +1,8 @@
 """One webhook, alert by alert: validated, identified and judged, each by itself.
 
 This is the hot path. What every occurrence needs (the fingerprint, the group, the times) is made at once;
-what only a new request needs (`Reading.signal`) is made when it is asked for, so that duplicates never pay
-for it.
+what only a new request needs (`Reading.signal`, `Reading.hold`) is made when it is asked for, so that
+duplicates never pay for it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import msgspec
 from gateway.config.settings import Settings
 from gateway.intake.classification import Classification, Classifier, EnvironmentOf, visible
 from gateway.intake.fingerprint import Fingerprinter, Identity
+from gateway.intake.holding import HoldPolicy
 from gateway.intake.payload import Alert, AlertError, Webhook, decode_alert
 from gateway.intake.policy import Judgement, Policy
 from gateway.intake.recent import Recent
 from gateway.intake.times import TimeError, normalised
-from gateway.model import Outcome, Signal
+from gateway.model import Hold, Outcome, Signal
 
 LARGEST_ALERT = 512 * 1024
 """Bytes of an alert's labels and annotations. An object in etcd ends at 1.5 MiB, and holds them and the raw
@@ -110,6 +111,10 @@ class Reading(msgspec.Struct, gc=False, eq=False):
             self._signal = self._classified()
         return self._signal
 
+    def hold(self) -> Hold | None:
+        """Return how it is held if it has no open request; None: not at all. The same at each call."""
+        return self.delivery.intake.decide_hold(self)[0]
+
     def classification(self) -> Classification:
         """Return what kind of problem it is, and why, as of now."""
         return self.delivery.intake.classify(self)
@@ -143,6 +148,7 @@ class Intake:
         self._fingerprinter = Fingerprinter(settings.dedup, settings.storm.group_by)
         self._classifier = Classifier(settings.classify, environment_of)
         self._policy = Policy(settings.policy)
+        self._holding = HoldPolicy(settings.storm)
         self._recent = Recent[_Seen]()
 
     def read(
@@ -196,6 +202,17 @@ class Intake:
         environment, _ = self._classifier.environment(labels)
         return self._policy.judge(
             visible(labels, environment, reading.delivery.identity, reading.delivery.source)
+        )
+
+    def decide_hold(self, reading: Reading) -> tuple[Hold | None, str]:
+        """Return how a new alert is held, None for not at all, and what decided: see `HoldPolicy`."""
+        if self._holding.takes_all_alike:
+            return self._holding.otherwise
+        # Whoever asks needs the signal, too: the payload of a new record is made of it.
+        signal = reading.signal()
+        delivery = reading.delivery
+        return self._holding.decide(
+            visible(signal.labels, signal.environment, delivery.identity, delivery.source)
         )
 
     def classify(self, reading: Reading) -> Classification:

@@ -48,3 +48,10 @@ def _normalised(text: str) -> str | None:
     if instant == _ZERO and nanoseconds == "000000000":
         return None
     return f"{instant:%Y-%m-%dT%H:%M:%S}.{nanoseconds}Z".rjust(30, "0")
+
+
+def from_milliseconds(since_1970: int) -> str:
+    """Return the time in RFC 3339, UTC, with milliseconds."""
+    seconds, milliseconds = divmod(since_1970, 1000)
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

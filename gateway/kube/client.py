@@ -35,9 +35,11 @@ from gateway.kube.decoding import (
 )
 from gateway.kube.observing import NullObserver, Observer, Verb
 from gateway.kube.stored import Head, Space, Stored
+from gateway.kube.storms import Storm, StormDecoder
 from gateway.model import API_GROUP, API_VERSION, PLURAL, RequestRef
 
 T = TypeVar("T", bound=Versioned)
+V = TypeVar("V")
 
 PAGE_SIZE = 500
 HEADS_PER_CALL = 100
@@ -83,6 +85,7 @@ class Cluster:
         self.namespaces = tuple(dict.fromkeys(namespaces))
         self._observer = observer or NullObserver()
         self._decode = RequestDecoder(terminal_phases)
+        self._decode_storm = StormDecoder(terminal_phases)
         self._decode_head = HeadDecoder()
         self._decode_space = SpaceDecoder(environment_label)
 
@@ -110,9 +113,11 @@ class Cluster:
 
     async def get(self, ref: RequestRef) -> Stored:
         """The object as it is stored now, never from a cache. Besides the usual: `KubeNotFound`."""
-        return self._stored(
-            await self._connection.call(Call(Verb.GET, "GET", _path(ref.namespace, ref.name)))
-        )
+        return self._stored(await self._got(ref))
+
+    async def storm(self, ref: RequestRef) -> Storm:
+        """As `get`, with all that a further write of an aggregated request is computed from."""
+        return _read(await self._got(ref), self._decode_storm)
 
     async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None:
         """Deletes it if it is still that object in that version; else `KubeConflict` or `KubeNotFound`."""
@@ -173,12 +178,11 @@ class Cluster:
         listed = _Listed("namespaces", _NAMESPACES, self._decode_space, _METADATA)
         return self._watch(listed, resource_version, seconds, inactivity)
 
+    async def _got(self, ref: RequestRef) -> bytes:
+        return await self._connection.call(Call(Verb.GET, "GET", _path(ref.namespace, ref.name)))
+
     def _stored(self, body: bytes) -> Stored:
-        try:
-            return self._decode(body)
-        except UndecodableError as error:
-            # The status was 2xx, so the write happened; what it led to must be read again.
-            raise KubeUnavailable(f"answer cannot be read: {excerpt(str(error))}", status=200) from error
+        return _read(body, self._decode)
 
     async def _pages(self, listed: _Listed[T], selector: str = "") -> AsyncGenerator[Page[T], None]:
         # Few match a selector. Without a limit, an API server from 1.31 on answers from its cache,
@@ -246,6 +250,14 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             size += len(rest)
             if size > LONGEST_LINE:
                 raise KubeUnavailable(f"watch event longer than {LONGEST_LINE} bytes")
+
+
+def _read(body: bytes, decoder: Decoder[V]) -> V:
+    try:
+        return decoder(body)
+    except UndecodableError as error:
+        # The status was 2xx, so a write happened; what it led to must be read again.
+        raise KubeUnavailable(f"answer cannot be read: {excerpt(str(error))}", status=200) from error
 
 
 def _path(namespace: str | None, name: str | None = None) -> str:

@@ -16,8 +16,8 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 from msgspec import field
 
-from gateway.kube import objects
-from gateway.kube.stored import Head, Space, Stored
+from gateway.kube import members, objects
+from gateway.kube.stored import Head, MemberMarks, Space, Stored
 from gateway.model import RequestRef
 
 
@@ -29,7 +29,7 @@ class Versioned(Protocol):
 
 
 T = TypeVar("T", bound=Versioned)
-T_co = TypeVar("T_co", bound=Versioned, covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
 class UndecodableError(Exception):
@@ -99,6 +99,7 @@ class _Labels(msgspec.Struct):
 
 class _Annotations(msgspec.Struct):
     applied: str = field(name=objects.ANNOTATION_APPLIED, default="")
+    source: str = field(name=objects.ANNOTATION_SOURCE, default="")
     resolved_at: str = field(name=objects.ANNOTATION_RESOLVED_AT, default="")
     resolved_starts_at: str = field(name=objects.ANNOTATION_RESOLVED_STARTS_AT, default="")
 
@@ -122,6 +123,8 @@ class _Spec(msgspec.Struct, rename="camel"):
     signal_name: str = ""
     is_storm: bool = False
     deduplication: _Deduplication | None = None
+    # As bytes, because only an aggregated request's is read; that can be a megabyte.
+    provider_data: msgspec.Raw = msgspec.Raw()
 
 
 class _Status(msgspec.Struct, rename="camel"):
@@ -206,6 +209,7 @@ class RequestDecoder:
         spec = request.spec or _NO_SPEC
         phase = (request.status or _NO_STATUS).overall_phase
         deleted = metadata.deletion_timestamp is not None
+        held, damaged = _members(spec)
         return Stored(
             ref=RequestRef(intern(metadata.namespace), metadata.name),
             uid=metadata.uid,
@@ -217,8 +221,11 @@ class RequestDecoder:
             count=(spec.deduplication or _NO_DEDUPLICATION).occurrence_count,
             applied=annotations.applied,
             signal_name=intern(spec.signal_name),
-            window=labels.window,
+            window=labels.window or (_window(metadata.name, spec) if spec.is_storm else ""),
             is_storm=spec.is_storm,
+            members=held,
+            damaged=damaged,
+            source=intern(annotations.source),
             resolved_at=annotations.resolved_at,
             resolved_starts_at=annotations.resolved_starts_at,
             deleted=deleted,
@@ -301,6 +308,22 @@ def decode_line(line: bytes, decoder: Decoder[T]) -> Event[T] | Failure:
         return Event(change, int(_version_only.decode(event.object).metadata.resource_version), None)
     except _FAULTS as error:
         raise UndecodableError(str(error)) from error
+
+
+def _members(spec: _Spec) -> tuple[dict[str, MemberMarks] | None, bool]:
+    """An aggregated request's members, and whether they could not be read."""
+    if not spec.is_storm:
+        return None, False
+    try:
+        return members.read_marks(spec.provider_data), False
+    except members.DamagedError:
+        return {}, True
+
+
+def _window(name: str, spec: _Spec) -> str:
+    """Where somebody stripped the label: from the name, if the fingerprint bears it out."""
+    window = name.rpartition("-storm-")[2]
+    return window if objects.window_fingerprint(window) == spec.signal_fingerprint else ""
 
 
 def _generation(label: str, name: str, fingerprint: str) -> int:

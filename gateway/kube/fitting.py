@@ -22,7 +22,6 @@ ESSENTIAL = frozenset({"alertname", "namespace"})
 """Labels that are kept however many others there are."""
 CUT = "…"
 
-_HARMLESS = BUDGET // 12  # no character's stored form is longer than 6 bytes, and a key is stored twice
 _CUT_COST = len(CUT.encode())
 
 
@@ -33,10 +32,10 @@ class Fitted:
     trimmed: bool
 
 
-def fit(labels: Mapping[str, str], annotations: Mapping[str, str]) -> Fitted:
-    """Both within their budgets; text must be encodable as UTF-8."""
-    fitted_labels, labels_cut = _fit(labels)
-    fitted_annotations, annotations_cut = _fit(annotations)
+def fit(labels: Mapping[str, str], annotations: Mapping[str, str], budget: int = BUDGET) -> Fitted:
+    """Each of both within `budget` stored bytes; text must be encodable as UTF-8."""
+    fitted_labels, labels_cut = _fit(labels, budget)
+    fitted_annotations, annotations_cut = _fit(annotations, budget)
     return Fitted(fitted_labels, fitted_annotations, labels_cut or annotations_cut)
 
 
@@ -46,15 +45,24 @@ def stored_size(text: str) -> int:
     return len(msgspec.json.encode(text)) - 2 + escaped
 
 
-def _fit(texts: Mapping[str, str]) -> tuple[dict[str, str], bool]:
-    if sum(len(key) + len(value) for key, value in texts.items()) + 8 * len(texts) <= _HARMLESS:
+def cut(text: str, room: int) -> str:
+    """The longest beginning that is stored in `room` bytes, the end mark included; whole if it fits."""
+    if stored_size(text) <= room:
+        return text
+    # A text that was cut before ends in one mark, not in two.
+    return _beginning(text.removesuffix(CUT), max(room - _CUT_COST, 0)) + CUT
+
+
+def _fit(texts: Mapping[str, str], budget: int) -> tuple[dict[str, str], bool]:
+    # No character's stored form is longer than 6 bytes, and a key is stored twice.
+    if 12 * (sum(len(key) + len(value) for key, value in texts.items()) + 8 * len(texts)) <= budget:
         return dict(texts), False
     # Shortest first: what an entry does not need of its share, the longer ones behind it get.
     weighed = sorted(
         (key not in ESSENTIAL, _weight(key) + stored_size(value), key) for key, value in texts.items()
     )
     kept: dict[str, str] = {}
-    budget, trimmed = BUDGET, False
+    trimmed = False
     for behind, (ordinary, weight, key) in zip(range(len(weighed), 0, -1), weighed, strict=True):
         share = budget // (behind if ordinary else 2)
         if weight <= share:
@@ -62,9 +70,9 @@ def _fit(texts: Mapping[str, str]) -> tuple[dict[str, str], bool]:
             budget -= weight
             continue
         trimmed = True
-        room = share - _weight(key) - _CUT_COST
-        if room >= 0:
-            kept[key] = _cut(texts[key], room)
+        room = share - _weight(key)
+        if room >= _CUT_COST:
+            kept[key] = cut(texts[key], room)
             budget -= _weight(key) + stored_size(kept[key])
     return {key: kept[key] for key in texts if key in kept}, trimmed
 
@@ -75,8 +83,8 @@ def _weight(key: str) -> int:
     return 2 * stored_size(key) + 16
 
 
-def _cut(text: str, room: int) -> str:
-    """The longest beginning that is stored in `room` bytes, and the end mark."""
+def _beginning(text: str, room: int) -> str:
+    """The longest beginning that is stored in `room` bytes."""
     low, high = 0, min(len(text), room)
     while low < high:
         middle = (low + high + 1) // 2
@@ -84,4 +92,4 @@ def _cut(text: str, room: int) -> str:
             low = middle
         else:
             high = middle - 1
-    return text[:low] + CUT
+    return text[:low]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from gateway.kube.holding import Holders, succession
+from gateway.kube.objects import window_fingerprint
 from gateway.kube.stored import Stored, Tomb
 from gateway.model import RequestRef
 
@@ -21,10 +23,12 @@ TOMB_LIFE = 3600.0
 
 
 class Index:
-    """What is known of every request, by name and by fingerprint.
+    """What is known of every request: by name, by its own fingerprint, and by those of its members.
 
     Subscribers are called with the fingerprint, in order and synchronously, once what they would read is in
     place: after each `apply`, `remove` and `replace` that changed something, and never for what was ignored.
+    Of an aggregated request that is its own fingerprint and those of the members whose marks changed; of all
+    members, where it is new, gone, opened or closed.
     """
 
     def __init__(self) -> None:
@@ -33,6 +37,8 @@ class Index:
         self._by_fingerprint: dict[str, tuple[Stored, ...]] = {}
         self._tombs: dict[str, Tomb] = {}  # by uid, in order of death
         self._tombs_by_fingerprint: dict[str, tuple[Tomb, ...]] = {}
+        self._holders: Holders[RequestRef] = Holders()
+        self._dead_holders: Holders[str] = Holders()  # tombs by uid
         self._subscribers: list[Callable[[str], None]] = []
         self._now = 0.0
 
@@ -57,6 +63,24 @@ class Index:
         """The highest generation known, tombs included; 0 if there was none."""
         living, dead = self.requests(fingerprint), self.tombs(fingerprint)
         return max(living[-1].generation if living else 0, dead[-1].generation if dead else 0)
+
+    def holding(self, fingerprint: str) -> Sequence[Stored]:
+        """The aggregated requests, open and closed, that have it as a member; the order is undefined."""
+        return [self._requests[ref] for ref in self._holders.of(fingerprint)]
+
+    def holding_tombs(self, fingerprint: str) -> Sequence[Tomb]:
+        """The aggregated requests with that member that were deleted within the last hour; the order is undefined."""
+        return [self._tombs[uid] for uid in self._dead_holders.of(fingerprint)]
+
+    def window(self, window: str) -> Stored | None:
+        """The aggregated request of that window; of several (in different namespaces) an open one if there is one."""
+        found = [stored for stored in self.requests(window_fingerprint(window)) if stored.is_storm]
+        return max(found, key=lambda stored: (stored.open, stored.resource_version), default=None)
+
+    def window_tomb(self, window: str) -> Tomb | None:
+        """The last state of that window's request, if it was deleted within the last hour."""
+        found = [tomb for tomb in self.tombs(window_fingerprint(window)) if tomb.is_storm]
+        return max(found, key=lambda tomb: tomb.resource_version, default=None)
 
     def get(self, ref: RequestRef) -> Stored | None:
         return self._requests.get(ref)
@@ -130,6 +154,7 @@ class Index:
             expired.append(tomb)
         for tomb in expired:
             del self._tombs[tomb.uid]
+            self._dead_holders.discard(tomb.members or (), tomb.uid)
             self._put_tombs(tomb.fingerprint, (t for t in self.tombs(tomb.fingerprint) if t.uid != tomb.uid))
         return len(expired)
 
@@ -150,7 +175,7 @@ class Index:
         known = self._requests.get(stored.ref)
         if known is None:
             self._insert(stored)
-            return {stored.fingerprint: None}
+            return _told(stored)
         if known.resource_version >= stored.resource_version:
             if known.uid == stored.uid:
                 return {}
@@ -159,17 +184,23 @@ class Index:
         if known.uid != stored.uid:
             changed = self._bury(known.ref, known.uid, None)
             self._insert(stored)
-            return changed | {stored.fingerprint: None}
-        self._drop(known)
-        self._insert(stored)
-        return {known.fingerprint: None, stored.fingerprint: None}
+            return changed | _told(stored)
+        return self._renew(known, stored)
+
+    def _renew(self, known: Stored, stored: Stored) -> dict[str, None]:
+        stored, come, gone, changed = succession(known, stored)
+        self._forget(known)
+        self._remember(stored)
+        self._holders.add(come, stored.ref)
+        self._holders.discard(gone, stored.ref)
+        return {known.fingerprint: None, stored.fingerprint: None} | dict.fromkeys(changed)
 
     def _bury(self, ref: RequestRef, uid: str, last: Stored | None) -> dict[str, None]:
         known = self._requests.get(ref)
         if known is not None and known.uid == uid:
             self._drop(known)
             final = known if last is None or last.resource_version < known.resource_version else last
-            return self._entomb(final) | {known.fingerprint: None}
+            return self._entomb(final) | _told(known)
         return {} if last is None else self._entomb(last)
 
     def _entomb(self, last: Stored) -> dict[str, None]:
@@ -179,9 +210,12 @@ class Index:
         # A tomb that was made from an older state keeps its date and its place among the dates.
         tomb = Tomb.of(last, self._now if old is None else old.died_at)
         self._tombs[last.uid] = tomb
+        if old is not None:
+            self._dead_holders.discard(old.members or (), last.uid)
+        self._dead_holders.add(tomb.members or (), last.uid)
         others = (t for t in self.tombs(last.fingerprint) if t.uid != last.uid)
         self._put_tombs(last.fingerprint, (*others, tomb))
-        return {last.fingerprint: None}
+        return _told(last) if old is None else _told(last) | _told(old)
 
     def _put_tombs(self, fingerprint: str, tombs: Collection[Tomb] | Iterator[Tomb]) -> None:
         ordered = tuple(sorted(tombs, key=lambda t: (t.generation, t.resource_version)))
@@ -191,6 +225,14 @@ class Index:
             self._tombs_by_fingerprint.pop(fingerprint, None)
 
     def _insert(self, stored: Stored) -> None:
+        self._remember(stored)
+        self._holders.add(stored.members or (), stored.ref)
+
+    def _drop(self, stored: Stored) -> None:
+        self._forget(stored)
+        self._holders.discard(stored.members or (), stored.ref)
+
+    def _remember(self, stored: Stored) -> None:
         self._requests[stored.ref] = stored
         if not stored.fingerprint:
             return  # someone else's; nobody asks for it, and there may be thousands
@@ -201,7 +243,7 @@ class Index:
         ordered = sorted((*others, stored), key=lambda s: (s.generation, s.ref.namespace, s.ref.name))
         self._by_fingerprint[stored.fingerprint] = tuple(ordered)
 
-    def _drop(self, stored: Stored) -> None:
+    def _forget(self, stored: Stored) -> None:
         del self._requests[stored.ref]
         if not stored.fingerprint:
             return
@@ -210,3 +252,8 @@ class Index:
             self._by_fingerprint[stored.fingerprint] = rest
         else:
             del self._by_fingerprint[stored.fingerprint]
+
+
+def _told(stored: Stored | Tomb) -> dict[str, None]:
+    """Everyone whom it concerns that this request is there or gone."""
+    return {stored.fingerprint: None} | dict.fromkeys(stored.members or ())

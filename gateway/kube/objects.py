@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -34,6 +35,8 @@ LABEL_WINDOW = _PREFIX + "window"
 ANNOTATION_APPLIED = _PREFIX + "applied"
 ANNOTATION_RESOLVED_AT = _PREFIX + "signal-resolved-at"
 ANNOTATION_RESOLVED_STARTS_AT = _PREFIX + "signal-resolved-starts-at"
+ANNOTATION_SOURCE = _PREFIX + "source"
+"""What made the request: `immediate`, `buffer_expiration`, `storm`, `storm_bypass` or `recovery`."""
 ANNOTATION_TRIMMED = _PREFIX + "trimmed"
 """Present, "true", where labels, annotations or the payload had to be cut."""
 
@@ -42,6 +45,8 @@ SIGNAL_TYPE = "prometheus"
 SIGNAL_SOURCE = "prometheus-adapter"
 TARGET_TYPE = "kubernetes"
 FIELD_MANAGER = "alert-gateway"
+ORIGIN = {"signalType": SIGNAL_TYPE, "signalSource": SIGNAL_SOURCE, "targetType": TARGET_TYPE}
+"""The fields of the spec that are the same in every request."""
 
 DIGITS = 10
 LONG_DIGITS = 16
@@ -84,6 +89,11 @@ def storm_name(alertname: str, window: str) -> str:
     return _name(alertname, f"storm-{window}")
 
 
+def window_fingerprint(window: str) -> str:
+    """`spec.signalFingerprint` of the aggregated request of this window."""
+    return sha256(window.encode()).hexdigest()
+
+
 def create_body(  # noqa: PLR0913 (the fields of one object, all by keyword)
     signal: Signal,
     *,
@@ -94,6 +104,7 @@ def create_body(  # noqa: PLR0913 (the fields of one object, all by keyword)
     count: int,
     first_seen: str,
     last_seen: str,
+    source: str = "immediate",
     predecessor: str = "",
     resolved_at: str = "",
     resolved_starts_at: str = "",
@@ -101,11 +112,11 @@ def create_body(  # noqa: PLR0913 (the fields of one object, all by keyword)
     """The body that creates an own request.
 
     `namespace` is where it goes, which need not be the alert's own: that one stays in `signalLabels` and
-    `providerData`. `applied` are the marks and `count` their sum. `predecessor` names the request of the
-    generation before, if that still exists. Times are RFC 3339. `resolved_*` are given where the alert
-    resolved before its request could be written.
+    `providerData`. `applied` are the marks and `count` their sum. `source`: see `ANNOTATION_SOURCE`.
+    `predecessor` names the request of the generation before, if that still exists. Times are RFC 3339.
+    `resolved_*` are given where the alert resolved before its request could be written.
     """
-    annotations = {ANNOTATION_APPLIED: applied}
+    annotations = {ANNOTATION_APPLIED: applied, ANNOTATION_SOURCE: source}
     if resolved_at:
         annotations[ANNOTATION_RESOLVED_AT] = resolved_at
     if resolved_starts_at:
@@ -119,18 +130,16 @@ def create_body(  # noqa: PLR0913 (the fields of one object, all by keyword)
     }
     if predecessor:
         deduplication["previousRemediationRequestRef"] = predecessor
-    fitted = fitting.fit(_clean(signal.labels), _clean(signal.annotations))
+    fitted = fitting.fit(clean(signal.labels), clean(signal.annotations))
     if fitted.trimmed:
         annotations[ANNOTATION_TRIMMED] = "true"
     spec: dict[str, Any] = {
         "signalFingerprint": signal.fingerprint,
-        "signalName": _text(signal.alertname)[:_LONGEST_SIGNAL_NAME],
+        "signalName": signal_name(signal.alertname),
         "severity": signal.severity.value,
-        "environment": _text(signal.environment)[:_LONGEST_ENVIRONMENT] or _UNKNOWN_ENVIRONMENT,
-        "priority": signal.priority if signal.priority in _PRIORITIES else _DEFAULT_PRIORITY,
-        "signalType": SIGNAL_TYPE,
-        "signalSource": SIGNAL_SOURCE,
-        "targetType": TARGET_TYPE,
+        "environment": environment(signal.environment),
+        "priority": priority(signal.priority),
+        **ORIGIN,
         "firingTime": signal.starts_at,
         "receivedTime": signal.received_at,
         "deduplication": deduplication,
@@ -141,23 +150,9 @@ def create_body(  # noqa: PLR0913 (the fields of one object, all by keyword)
     }
     if signal.raw and len(signal.raw) <= fitting.LONGEST_PAYLOAD:
         spec["originalPayload"] = b64encode(signal.raw).decode("ascii")
-    labels = {
-        LABEL_MANAGED_BY: MANAGED_BY,
-        LABEL_FINGERPRINT: signal.fingerprint[:_LONGEST_LABEL_VALUE],
-        LABEL_GENERATION: str(generation),
-        LABEL_SEVERITY: signal.severity.value,
-        LABEL_STORM: "false",
-    }
-    if alert_name := label_value(signal.alertname):
-        labels[LABEL_ALERT_NAME] = alert_name
-    return _encode(
-        {
-            "apiVersion": f"{API_GROUP}/{API_VERSION}",
-            "kind": KIND,
-            "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
-            "spec": spec,
-        }
-    )
+    labels = labels_of(signal.alertname, signal.fingerprint, signal.severity)
+    labels |= {LABEL_GENERATION: str(generation), LABEL_STORM: "false"}
+    return new_object(name=name, namespace=namespace, labels=labels, annotations=annotations, spec=spec)
 
 
 def patch_body(
@@ -197,6 +192,44 @@ def patch_body(
     return _encode(patch)
 
 
+def new_object(
+    *, name: str, namespace: str, labels: dict[str, str], annotations: dict[str, str], spec: dict[str, Any]
+) -> bytes:
+    """The body that creates a request."""
+    return _encode(
+        {
+            "apiVersion": f"{API_GROUP}/{API_VERSION}",
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
+            "spec": spec,
+        }
+    )
+
+
+def labels_of(alertname: str, fingerprint: str, severity: str) -> dict[str, str]:
+    """The labels that every request has."""
+    labels = {
+        LABEL_MANAGED_BY: MANAGED_BY,
+        LABEL_FINGERPRINT: fingerprint[:_LONGEST_LABEL_VALUE],
+        LABEL_SEVERITY: str(severity),
+    }
+    if alert_name := label_value(alertname):
+        labels[LABEL_ALERT_NAME] = alert_name
+    return labels
+
+
+def signal_name(alertname: str) -> str:
+    return encodable(alertname)[:_LONGEST_SIGNAL_NAME]
+
+
+def environment(text: str) -> str:
+    return encodable(text)[:_LONGEST_ENVIRONMENT] or _UNKNOWN_ENVIRONMENT
+
+
+def priority(text: str) -> str:
+    return text if text in _PRIORITIES else _DEFAULT_PRIORITY
+
+
 def label_value(text: str) -> str:
     """The nearest thing to `text` that a Kubernetes label can hold; empty if nothing of it can be kept."""
     return (
@@ -215,19 +248,20 @@ def _name(alertname: str, rest: str) -> str:
 
 
 def _provider_data(signal: Signal) -> dict[str, Any]:
-    data: dict[str, Any] = {"namespace": _text(signal.namespace)[:_LONGEST_RESOURCE_PART]}
+    data: dict[str, Any] = {"namespace": encodable(signal.namespace)[:_LONGEST_RESOURCE_PART]}
     # The namespace of a resource holds no colon where it is one; the last part may hold several.
-    parts = _text(signal.resource).split(":", 2)
+    parts = encodable(signal.resource).split(":", 2)
     if len(parts) == 3:
         kind, name = (part[:_LONGEST_RESOURCE_PART] for part in parts[1:])
         data["resource"] = {"kind": kind, "name": name}
     return data
 
 
-def _clean(texts: Mapping[str, str]) -> dict[str, str]:
-    return {_text(key): _text(value) for key, value in texts.items()}
+def clean(texts: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations whose every key and value is `encodable`."""
+    return {encodable(key): encodable(value) for key, value in texts.items()}
 
 
-def _text(text: str) -> str:
+def encodable(text: str) -> str:
     """`text` without what UTF-8 cannot carry (lone surrogates, from a sender that wrote half a pair)."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

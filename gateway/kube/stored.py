@@ -10,9 +10,21 @@ integers (KEP-5504, and in fact true of every release before it).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gateway.model import RequestRef
+
+
+class MemberMarks(msgspec.Struct, frozen=True, gc=False):
+    """What an aggregated request counts for one of its members."""
+
+    applied: dict[str, str]
+    """Slot → its intervals as text ("0-2,3-5"), in the order in which the slots were added."""
+    resolved_since: str = ""
+    """The `startsAt` of the member's latest episode that ended, and `resolved_at` its end; empty where none did."""
+    resolved_at: str = ""
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +49,12 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     window: str = ""
     is_storm: bool = False
     """An aggregated request."""
+    members: Mapping[str, MemberMarks] | None = None
+    """Of an aggregated request: fingerprint → marks, in the order of joining; None for any other."""
+    damaged: bool = False
+    """An aggregated request whose members cannot be read: somebody else made it or edited it."""
+    source: str = ""
+    """What made the request (annotation `source`); empty where it does not say."""
     resolved_at: str = ""
     resolved_starts_at: str = ""
     deleted: bool = False
@@ -76,6 +94,8 @@ class Tomb(msgspec.Struct, frozen=True, kw_only=True):
     resolved_starts_at: str
     is_storm: bool
     window: str
+    members: Mapping[str, MemberMarks] | None
+    """The final marks of an aggregated request."""
     died_at: float
     """The reader's clock, in seconds."""
 
@@ -92,6 +112,7 @@ class Tomb(msgspec.Struct, frozen=True, kw_only=True):
             resolved_starts_at=last.resolved_starts_at,
             is_storm=last.is_storm,
             window=last.window,
+            members=last.members,
             died_at=now,
         )
 

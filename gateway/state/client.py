@@ -121,7 +121,7 @@ def _cancelled_from_outside() -> bool:
 
 
 class Scripts:
-    """The Lua scripts by name, with their SHA-1, each prefixed with what they share."""
+    """The Lua scripts by name, with their SHA-1, each prefixed with what it shares with others."""
 
     NAMES = (
         "admit",
@@ -129,18 +129,26 @@ class Scripts:
         "bury",
         "claim",
         "confirm",
+        "confirm_window",
         "exhume",
         "note",
+        "payloads",
         "postpone",
+        "storms",
         "sweep",
         "take_notes",
     )
+    WITH_WINDOWS = frozenset({"admit", "claim", "confirm_window", "storms", "sweep"})
 
     def __init__(self) -> None:
         folder = resources.files("gateway.state") / "scripts"
         common = (folder / "common.lua").read_text(encoding="utf-8")
+        windows = (folder / "windows.lua").read_text(encoding="utf-8")
         self.source: Mapping[str, str] = {
-            name: common + (folder / f"{name}.lua").read_text(encoding="utf-8") for name in self.NAMES
+            name: common
+            + (windows if name in self.WITH_WINDOWS else "")
+            + (folder / f"{name}.lua").read_text(encoding="utf-8")
+            for name in self.NAMES
         }
         self.sha: Mapping[str, str] = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -9,10 +9,11 @@ import zlib
 
 
 class Keys:
-    """The keys of one deployment: `prefix` before all, `shards` of them."""
+    """The keys of one deployment: `prefix` before all but the buffers', which have one of their own."""
 
-    def __init__(self, prefix: str, shards: int) -> None:
+    def __init__(self, prefix: str, shards: int, buffer_prefix: str = "") -> None:
         self._shards = shards
+        self._buffers = [f"{buffer_prefix}alert:buffer:{{{n}}}:" for n in range(shards)]
         self._roots = [f"{prefix}{{{n}}}:" for n in range(shards)]
         self._records = [f"{root}r:" for root in self._roots]
 
@@ -24,8 +25,19 @@ class Keys:
         """The shard of a storm group, and so of every fingerprint in it."""
         return zlib.crc32(group.encode("utf-8", "surrogatepass")) % self._shards if self._shards > 1 else 0
 
+    def root(self, shard: int) -> str:
+        """Before every key of the shard but the buffers'."""
+        return self._roots[shard]
+
+    def buffers(self, shard: int) -> str:
+        """Before the key of every buffer of the shard: a group's `<namespace>:<alertname>` follows."""
+        return self._buffers[shard]
+
+    def window(self, shard: int, window: str) -> str:
+        return f"{self._roots[shard]}w:{window}"
+
     def queue(self, shard: int) -> str:
-        """The work queue: a sorted set, fingerprint → due time in ms."""
+        """The work queue: a sorted set, fingerprint or `w:<window>` → due time in ms."""
         return f"{self._roots[shard]}queue"
 
     def notes(self, shard: int) -> str:

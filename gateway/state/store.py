@@ -20,13 +20,23 @@ from gateway.state.records import (
     Confirmation,
     DeadLetter,
     Note,
+    OpenWindows,
+    WindowConfirmation,
 )
 
 WRITE_SPREAD = 0.02
 """Seconds between two counting writes where many requests wait: fifty a second, over all replicas."""
 
+PAYLOAD_STEP = 50
+"""Payloads read in one call: they may be long, and Redis serves nobody else meanwhile."""
+
 SWEEP_STEP = 200
 """Records a sweep looks at in one call."""
+
+
+def window_item(window: str) -> str:
+    """How the work queue names a window."""
+    return f"w:{window}"
 
 
 class Store(Protocol):
@@ -38,8 +48,14 @@ class Store(Protocol):
     def shard(self, group: str) -> int:
         """The shard of a group."""
 
-    async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
-        """Merge what the messages say, decide where each fingerprint stands, and queue what is to be written."""
+    async def admit(
+        self, shard: int, messages: Sequence[Admission], *, notes_taken: bool, life: str = ""
+    ) -> AdmitReply:
+        """Merge what the messages say, decide where each fingerprint stands, and queue what is to be written.
+
+        `life` names the life of Redis's data that the caller saw last, empty for any. If it is another one by now,
+        nothing is done, and the reply names it.
+        """
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
         """Lease what is due, at most `limit` items for `lease` seconds."""
@@ -47,8 +63,17 @@ class Store(Protocol):
     async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
         """Settle what was seen in Kubernetes; returns ms until the next item is due, -1 where there is none."""
 
-    async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
-        """Make a claimed item due again in `delay` seconds."""
+    async def confirm_window(self, shard: int, confirmation: WindowConfirmation) -> int:
+        """Settle what was seen of a window's members; returns like `confirm`."""
+
+    async def payloads(self, shard: int, fingerprints: Sequence[str]) -> list[str]:
+        """What the requests of the fingerprints are made of; empty where it is not known."""
+
+    async def windows(self, shard: int, first: int, last: int) -> OpenWindows:
+        """The windows that collect, from place `first` to `last` by their end; what is in no queue is queued."""
+
+    async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
+        """Make a claimed item (a fingerprint, or `window_item`) due again in `delay` seconds."""
 
     async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
         """The generation under which the next request is created, above `known`."""
@@ -84,9 +109,9 @@ class RedisStore:
         self._keys = keys
         self._interval = round(write_interval * 1000)
         self._spread = round(write_spread * 1000) * keys.shards
-        self._token = secrets.token_hex(8)
         self._admit_reply = msgspec.msgpack.Decoder(AdmitReply)
         self._claim_reply = msgspec.msgpack.Decoder(Claim)
+        self._windows_reply = msgspec.msgpack.Decoder(OpenWindows)
         self._int_reply = msgspec.msgpack.Decoder(int)
         self._bools_reply = msgspec.msgpack.Decoder(list[bool])
         self._encode = msgspec.msgpack.Encoder().encode
@@ -98,11 +123,14 @@ class RedisStore:
     def shard(self, group: str) -> int:
         return self._keys.shard(group)
 
-    async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
-        keys = (self._keys.queue(shard), self._keys.notes(shard))
-        argument = self._encode((self._interval, self._spread, notes_taken, messages))
+    async def admit(
+        self, shard: int, messages: Sequence[Admission], *, notes_taken: bool, life: str = ""
+    ) -> AdmitReply:
+        keys = (self._keys.queue(shard), self._keys.notes(shard), self._keys.sentinel(shard))
+        token = secrets.token_hex(8)
+        argument = self._encode((self._interval, self._spread, notes_taken, life, token, messages))
         return self._admit_reply.decode(
-            await self._client.script("admit", keys, self._keys.record_prefix(shard), argument)
+            await self._client.script("admit", keys, *self._roots(shard), argument)
         )
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
@@ -110,10 +138,11 @@ class RedisStore:
         reply = await self._client.script(
             "claim",
             keys,
-            self._keys.record_prefix(shard),
+            *self._roots(shard),
             limit,
             round(lease * 1000),
-            self._token if identify else "",
+            # A new one each time: after a FLUSHALL the old one would say that nothing had happened.
+            secrets.token_hex(8) if identify else "",
         )
         return self._claim_reply.decode(reply)
 
@@ -121,12 +150,43 @@ class RedisStore:
         keys = (self._keys.queue(shard),)
         argument = self._encode((self._interval, self._spread, confirmations))
         return self._int_reply.decode(
-            await self._client.script("confirm", keys, self._keys.record_prefix(shard), argument)
+            await self._client.script("confirm", keys, self._keys.root(shard), argument)
         )
 
-    async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
-        keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint))
-        await self._client.script("postpone", keys, fingerprint, round(delay * 1000), attempts)
+    async def confirm_window(self, shard: int, confirmation: WindowConfirmation) -> int:
+        # One flat array: an encoded struct is an array, so what comes before it is put into the same one.
+        fields = (
+            self._interval,
+            self._spread,
+            confirmation.id,
+            confirmation.gone,
+            confirmation.wrote,
+            confirmation.members,
+        )
+        reply = await self._client.script(
+            "confirm_window", (self._keys.queue(shard),), *self._roots(shard), self._encode(fields)
+        )
+        return self._int_reply.decode(reply)
+
+    async def payloads(self, shard: int, fingerprints: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(fingerprints), PAYLOAD_STEP):
+            keys = [self._keys.record(shard, fp) for fp in fingerprints[start : start + PAYLOAD_STEP]]
+            texts = await self._client.script("payloads", keys)
+            found.extend(text.decode("utf-8", "replace") for text in texts)
+        return found
+
+    async def windows(self, shard: int, first: int, last: int) -> OpenWindows:
+        keys = (self._keys.queue(shard),)
+        return self._windows_reply.decode(
+            await self._client.script("storms", keys, *self._roots(shard), first, last)
+        )
+
+    async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
+        key = self._keys.root(shard) + item if item.startswith("w:") else self._keys.record(shard, item)
+        await self._client.script(
+            "postpone", (self._keys.queue(shard), key), item, round(delay * 1000), attempts
+        )
 
     async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
         keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint))
@@ -149,7 +209,11 @@ class RedisStore:
         for start in range(0, len(found), SWEEP_STEP):
             keys = found[start : start + SWEEP_STEP]
             fingerprints = [key.removeprefix(prefix) for key in keys]
-            mended += int(await self._client.script("sweep", [self._keys.queue(shard), *keys], *fingerprints))
+            mended += int(
+                await self._client.script(
+                    "sweep", [self._keys.queue(shard), *keys], *self._roots(shard), *fingerprints
+                )
+            )
         return mended
 
     async def bury(self, shard: int, fingerprint: str, reason: str) -> None:
@@ -173,6 +237,9 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._client.close()
+
+    def _roots(self, shard: int) -> tuple[str, str]:
+        return self._keys.root(shard), self._keys.buffers(shard)
 
 
 def _letter(fingerprint: str, since_ms: float, record: dict[str, bytes]) -> DeadLetter:

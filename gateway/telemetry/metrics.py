@@ -114,6 +114,26 @@ class Metrics:
             "dead_letters", "Requests set aside because the Kubernetes API will never take them as they are."
         )
 
+        # Storm windows.
+        self.storm_windows_open: Final = gauge(
+            "storm_windows_open", "Windows that take members, over all replicas, as last seen."
+        )
+        self.storm_buffer_overflow: Final = counter(
+            "storm_buffer_overflow", "Full buffers that were written before their window's end."
+        )
+        self.storm_buffer_bypass: Final = counters(
+            "storm_buffer_bypass",
+            "New alerts written as a storm at once because Redis could not hold them.",
+            "reason",
+            ("redis_unavailable", "redis_timeout", "redis_oom", "breaker_open"),
+        )
+        self.storm_buffer_expirations: Final = counter(
+            "storm_buffer_expirations", "Windows that ended below their threshold."
+        )
+        self.storm_buffer_recovered: Final = counter(
+            "storm_buffer_recovered", "Open windows of others that this process found when it started."
+        )
+
         # Redis.
         self.dedup_fallback: Final = counters(
             "dedup_fallback",

@@ -40,6 +40,9 @@ class Engine(Protocol):
     async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
         """What is known about a fingerprint; None where nothing is. Raises `StoreError` or `KubeError`."""
 
+    async def storms(self) -> Sequence[Mapping[str, Any]]:
+        """The windows that collect now, the next to end first. Raises `StoreError`."""
+
     def health(self) -> Sequence[Component]:
         """How each part is doing, from memory."""
 

@@ -76,6 +76,7 @@ def gateway_routes(webhook: WebhookHandler, views: Views) -> Routes:
         [
             Route("/v1/webhooks/prometheus", {"POST": webhook}, aliases=("/api/v1/signals/prometheus",)),
             Route("/v1/status", {"GET": views.status}),
+            Route("/v1/storms", {"GET": views.storms}),
             Route("/v1/alerts/{fingerprint}", {"GET": views.alert}),
             Route("/healthz", {"GET": views.alive}, aliases=("/health",), public=True),
             Route("/readyz", {"GET": views.ready}, aliases=("/ready",), public=True),

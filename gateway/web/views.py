@@ -1,4 +1,6 @@
-"""What the gateway tells when it is asked: health, readiness, status, the fate of one alert, metrics."""
+"""What the gateway tells when it is asked: health, readiness, status, the open windows, the fate of one alert,
+metrics.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +64,10 @@ class Views:
     async def status(self, _call: Call) -> Reply:
         """The state of everything."""
         return Reply(to_json({**self._about(), **self._engine.status()}) + b"\n")
+
+    async def storms(self, _call: Call) -> Reply:
+        """The windows that collect now."""
+        return Reply(to_json({"windows": await self._engine.storms()}) + b"\n")
 
     async def alert(self, call: Call) -> Reply:
         """What is known about one fingerprint."""

@@ -139,7 +139,7 @@ def test_explain_tells_what_a_payload_would_become(tmp_path: Path) -> None:
     (alert,) = explained(payload)
     assert alert["fate"] == "taken"
     assert len(alert["fingerprint"]) == 64
-    assert (alert["severity"], alert["mode"]) == ("critical", "immediate")
+    assert (alert["severity"], alert["mode"]) == ("critical", "hold")
     name = alert["request"]["metadata"]["name"]
     assert name == f"rr-podoomkilled-{alert['fingerprint'][:10]}-1"
     table = gateway("explain", str(payload))
@@ -218,7 +218,19 @@ def test_dead_letters_are_none_at_first_and_an_unknown_one_cannot_be_retried(
 
 @pytest.mark.parametrize(
     "command",
-    ["serve", "send", "record", "replay", "audit", "explain", "config", "dead-letters", "dev", "demo"],
+    [
+        "serve",
+        "send",
+        "record",
+        "replay",
+        "storms",
+        "audit",
+        "explain",
+        "config",
+        "dead-letters",
+        "dev",
+        "demo",
+    ],
 )
 def test_every_command_has_a_help_and_refuses_what_it_does_not_know(command: str) -> None:
     assert gateway(command, "--help").returncode == OK

@@ -117,27 +117,62 @@ def test_the_demo_shows_requests_whose_counts_add_up_and_ends(tmp_path: Path) ->
     assert "RemediationRequests" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if " rr-" in line]
     assert len(rows) >= 3
-    assert {row[5] for row in rows} == {"open", "resolved"}
+    assert {row[6] for row in rows} == {"open", "resolved"}
     summary = SUMMARY.search(done.stdout)
     assert summary, done.stdout
     fired, requests, held = map(int, summary.groups())
     assert requests == len(rows)
-    assert fired == held == sum(int(row[4]) for row in rows) > len(rows)
+    assert fired == held == sum(int(row[5]) for row in rows) > len(rows)
     assert took < 20
+
+
+def test_the_demo_shows_a_storm_of_forty_become_one_request(tmp_path: Path) -> None:
+    require("redis-server")
+    done = gateway("demo", "--exit", *on_free_ports(), folder=tmp_path, seconds=120)
+    assert done.returncode == OK, done.stdout + done.stderr
+    told = re.findall(r"^ +(\d+\.\d) s  (.*)$", done.stdout, re.MULTILINE)
+    times, texts = [float(seconds) for seconds, _ in told], [text for _, text in told]
+    assert times == sorted(times)
+    for text, said in zip(
+        texts, ("a window opens", "a storm", "40 alerts taken, 40 of them held", "one request"), strict=True
+    ):
+        assert said in text
+    assert "40 problems, 40 occurrences" in texts[-1]
+    assert times[-1] - times[-2] > 1.5  # it waits for more before it closes
+    storms = [line.split() for line in done.stdout.splitlines() if "-storm-" in line]
+    assert [(row[0], row[4], row[5], row[6]) for row in storms] == [("prod-checkout", "40", "40", "open")]
+    assert done.stdout.count("rr-kubepodnotready-") == 1
+
+
+def test_the_demo_says_so_where_the_storm_is_configured_away(tmp_path: Path) -> None:
+    require("redis-server")
+    immediate = """storm.rules=[{matchers: ['alertname!=""'], mode: immediate}]"""
+    done = gateway("demo", "--exit", *on_free_ports(), "--set", immediate, folder=tmp_path, seconds=120)
+    assert done.returncode == OK, done.stdout + done.stderr
+    assert "each problem has a request of its own" in done.stdout
+    assert done.stdout.count(" rr-kubepodnotready-") == 40
+    assert SUMMARY.search(done.stdout)
 
 
 def test_everything_that_the_demo_says_to_try_works_as_printed_and_ctrl_c_ends_all_of_it(demo: Demo) -> None:
     demo.process.until(lambda: LAST_STEP in demo.printed(), seconds=20)
     addresses = demo.addresses()
     assert set(addresses) == {"webhooks", "status", "readiness", "metrics", "kubeconfig"}
-    listing, status, same, many, audit = demo.commands()
+    listing, status, windows, storm, same, many, audit = demo.commands()
 
     shown = demo.run(listing)
     assert "OCCURRENCES" in shown.splitlines()[0]
     for request in re.findall(r"\brr-[\w-]+", demo.printed()):
         assert request in shown
     assert json.loads(demo.run(status))["unconfirmed"] == 0
-    assert "created" in demo.run(same)
+    assert "No window is open." in demo.run(windows)
+    assert "buffered" in demo.run(storm)
+    assert "prod-api/PodOOMKilled" in demo.run(windows)
+    thirty = re.compile(r"podoomkilled-storm\S+ +PodOOMKilled .* 30 +30 ")
+    wait_until(
+        lambda: thirty.search(demo.run(listing)), "the thirty to be one request", seconds=20, every=0.5
+    )
+    assert "buffered" in demo.run(same)
     ten = re.compile(r"highlatency\S+ +HighLatency .* 10 ")
     wait_until(lambda: ten.search(demo.run(listing)), "the ten to be counted", seconds=20, every=0.5)
     assert "500 alerts in 50 webhooks" in demo.run(many)

@@ -7,6 +7,8 @@ because a real kube-apiserver on the same two cores takes most of one for itself
 
 *Writes*: a burst of 20,000 duplicates over 100 problems, on a real kube-apiserver: Kubernetes writes a duplicate.
 
+*Storms*: 10 to 1000 alerts of one group in one aggregated request, beside a request for each (`storms.py`).
+
 Each figure has a limit; the exit code is 1 where one is missed. The results are kept in `results/bench.json` and
 compared with those of the last run.
 """
@@ -30,6 +32,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import storms
+from tests.bench.load import PATH, alert, idle, writes
 from tests.rig import processes
 from tests.rig.cluster import Cluster
 from tests.rig.gateway_process import GatewayProcess
@@ -40,40 +44,14 @@ from tests.rig.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "bench.json"
-PATH = "/v1/webhooks/prometheus"
 PROBLEMS = 1000
 RATIO_AT_LEAST = {1: 0.6, 10: 0.6, 50: 0.5}
 WRITES_AT_MOST = 0.03
+PARTS = ("throughput", "writes", "storms")
 CONNECTIONS = 128
 CHANGING = 40_000
 
 say = Console(stderr=True).print
-
-
-def alert(number: int, *, turn: int | None = None) -> dict[str, Any]:
-    """One of the problems; with `turn` its annotation differs from the last time, as a measured value in it does."""
-    value = "" if turn is None else f" (now {turn} ms)"
-    return {
-        "status": "firing",
-        "labels": {
-            "alertname": "HighLatency",
-            "namespace": "bench",
-            "pod": f"checkout-{number:05d}",
-            "container": "app",
-            "instance": "10.0.0.1:8080",
-            "job": "kubernetes-pods",
-            "severity": "warning",
-        },
-        "annotations": {
-            "summary": f"p99 latency above one second{value}",
-            "description": "The p99 latency has been above one second for ten minutes.",
-            "runbook_url": "https://runbooks.example/latency",
-        },
-        "startsAt": "2026-01-31T09:00:00.123456789Z",
-        "endsAt": "0001-01-01T00:00:00Z",
-        "generatorURL": "http://prometheus.example:9090/graph?g0.expr=latency_p99+%3E+1&g0.tab=1",
-        "fingerprint": "71add5ca4dff4207",
-    }
 
 
 def bodies(size: int, *, problems: int = PROBLEMS, count: int = 0, changing: bool = False) -> list[bytes]:
@@ -184,13 +162,6 @@ def open_problems(gateway: GatewayProcess, problems: int) -> None:
     wait_until(lambda: idle(gateway), "all problems to be confirmed", seconds=120, every=0.2)
 
 
-def idle(gateway: GatewayProcess) -> bool:
-    """Nothing is unconfirmed or queued."""
-    status, body = gateway.get("/v1/status")
-    found = json.loads(body) if status == 200 else {}
-    return bool(found) and not found["unconfirmed"] and not found["queue"]["depth"]
-
-
 def writes_per_duplicate(folder: Path) -> dict[str, Any]:
     """20,000 duplicates over 100 problems as fast as they can be posted, on a real API server."""
     redis = RedisServer(folder / "redis2", name="redis")
@@ -228,13 +199,6 @@ def writes_per_duplicate(folder: Path) -> dict[str, Any]:
         redis.kill()
 
 
-def writes(gateway: GatewayProcess) -> float:
-    """How many writes the gateway has sent, conflicts included."""
-    return sum(
-        gateway.metric("gateway_k8s_api_requests_total", verb=verb) for verb in ("create", "patch", "delete")
-    )
-
-
 def report(found: dict[str, Any], last: dict[str, Any]) -> bool:
     """Print the figures beside their limits and the last run's; whether all limits hold."""
     table = Table("figure", "value", "limit", "last run", "", title="make bench")
@@ -268,6 +232,17 @@ def report(found: dict[str, Any], last: dict[str, Any]) -> bool:
         value = found["writes"]["per_duplicate"]
         before = last.get("writes", {}).get("per_duplicate")
         row("Kubernetes writes a duplicate", value, f"<= {WRITES_AT_MOST}", value <= WRITES_AT_MOST, before)
+    for size, one in found.get("storms", {}).items():
+        limited = int(size) >= storms.FROM
+        before = last.get("storms", {}).get(size, {}).get("saved")
+        row(
+            f"storm of {size}: Kubernetes writes saved ({one['held']:.0f} instead of {one['alone']:.0f})",
+            one["saved"],
+            f">= {storms.SAVED_AT_LEAST}" if limited else "",
+            one["saved"] >= storms.SAVED_AT_LEAST if limited else None,
+            before,
+        )
+        row("   request complete, ms after the end (or before)", one["after_end_ms"], "", None, None)
     Console().print(table)
     return good
 
@@ -279,22 +254,26 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each size (default 5)")
     parser.add_argument("--seconds", type=float, default=4.0, help="seconds a round (default 4)")
-    parser.add_argument("--only", choices=("throughput", "writes"), help="measure only this")
+    parser.add_argument("--only", choices=PARTS, help="measure only this")
     options = parser.parse_args()
+    wanted = [options.only] if options.only else PARTS
     found: dict[str, Any] = {"python": platform.python_version(), "cpus": os.cpu_count(), "throughput": {}}
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            if options.only != "writes":
+            if "throughput" in wanted:
                 with throughput_of(folder, options.seconds) as throughput:
                     for kind in ("same", "changing"):
                         for size in RATIO_AT_LEAST:
                             say(f"{size} alerts a webhook, {kind} …")
                             measured = throughput.measure(size, options.rounds, changing=kind == "changing")
                             found["throughput"][f"{kind}-{size}"] = measured
-            if options.only != "throughput":
+            if "writes" in wanted:
                 say("Kubernetes writes a duplicate …")
                 found["writes"] = writes_per_duplicate(folder)
+            if "storms" in wanted:
+                say("storms, held and not …")
+                found["storms"] = storms.measure(folder)
     finally:
         processes.end_everything()
     last = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}

@@ -11,21 +11,41 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from gateway.model import Hold
 from gateway.state.client import Client
 from gateway.state.keys import Keys
-from gateway.state.records import Admission, AdmitReply, Claim, Confirmation, Kind, Note, Standing
+from gateway.state.records import (
+    IMMEDIATE,
+    Admission,
+    AdmitReply,
+    Admitted,
+    Claim,
+    Confirmation,
+    Kind,
+    MemberConfirmation,
+    Note,
+    OpenWindows,
+    Standing,
+    WindowConfirmation,
+    WindowState,
+)
 from gateway.state.store import RedisStore
 from tests.rig.redis_server import RedisServer
 from tests.simulation.twin import Twin
 
-FINGERPRINTS = [f"{digit}" * 64 for digit in "abc"]
+FINGERPRINTS = [f"{digit}" * 64 for digit in "abcdef"]
+GROUPS = ["prod/A", "prod/B"]
+WINDOWS = [f"w{number}" for number in range(6)]
 SLOTS = ["p1.1", "p2.1", "p2.2"]
 TIMES = [f"2026-01-01T00:00:0{n}.000000000Z" for n in range(3)]
 NEVER = 100_000.0
+DAYS = 100_000_000
 COMMANDS = (
     *("admit", "admit", "admit", "claim", "claim", "confirm", "confirm", "postpone", "arrange"),
+    *("confirm_window", "confirm_window", "postpone_window", "windows", "payloads", "evict"),
     *("note", "take_notes", "sweep", "bury", "exhume", "dead_letters"),
 )
 
@@ -41,9 +61,12 @@ def draw_admission(rng: random.Random) -> Admission:
             ends_at=rng.choice(TIMES),
             open_generation=rng.choice((0, 0, 1, 2)),
             closed_generation=rng.choice((0, 0, 1)),
+            group=GROUPS[0],
         )
+    fingerprint = rng.choice(FINGERPRINTS)
+    state = rng.choice((WindowState.NONE, WindowState.NONE, *WindowState))
     return Admission(
-        rng.choice(FINGERPRINTS),
+        fingerprint,
         Kind.FIRING,
         rng.choice(SLOTS),
         rng.randint(1, 6),
@@ -55,15 +78,47 @@ def draw_admission(rng: random.Random) -> Admission:
         payload=rng.choice(("", "{}", '{"é":1}')),
         asserted=rng.random() < 0.2,
         limited=rng.random() < 0.2,
+        group=GROUPS[FINGERPRINTS.index(fingerprint) % 4 // 3],
+        rule=draw_rule(rng) if state is WindowState.NONE else Hold(2, DAYS, DAYS, DAYS, False, 2, 4),
+        proposal=f"p{rng.getrandbits(48):x}",
+        window=rng.choice(WINDOWS) if state is not WindowState.NONE else "",
+        window_state=state,
+        window_end=10**15,
+        closed_windows=[rng.choice(WINDOWS)] if rng.random() < 0.1 else [],
+        settled=rng.choice((0, 0, 0, 1, 2)),
+    )
+
+
+def draw_rule(rng: random.Random) -> Hold:
+    if rng.random() < 0.3:
+        return IMMEDIATE
+    threshold, size = rng.choice((1, 2, 3)), rng.choice((1, 2, 100))
+    return Hold(
+        threshold, rng.choice((0, DAYS)), rng.choice((0, DAYS)), DAYS, rng.random() < 0.3, size, max(size, 4)
     )
 
 
 def plain(reply: Any) -> Any:
     """A reply without its times."""
     if isinstance(reply, AdmitReply):
-        return reply.noted, reply.results, reply.due_in >= 0
+        return reply.noted, [plain(result) for result in reply.results], reply.due_in >= 0
+    if isinstance(reply, Admitted):
+        window = reply.window
+        return msgspec.structs.replace(reply, window=window and msgspec.structs.replace(window, ends_at=0))
+    if isinstance(reply, OpenWindows):
+        windows = [
+            msgspec.structs.replace(window, opened_at=0, last_at=0, ends_at=0) for window in reply.windows
+        ]
+        return reply.mended, sorted(windows, key=lambda window: window.id)
     if isinstance(reply, Claim):
-        return sorted(reply.items, key=lambda item: item.fingerprint), reply.depth, reply.due_in >= 0
+        return (
+            sorted(reply.items, key=lambda item: item.fingerprint),
+            reply.depth,
+            reply.due_in >= 0,
+            sorted(reply.windows, key=lambda window: window.id),
+            sorted(reply.expired, key=lambda expired: expired.id),
+            reply.collecting,
+        )
     if isinstance(reply, int):
         return reply >= 0
     return reply
@@ -76,15 +131,20 @@ class Pair:
         self.store = store
         self.twin = twin
 
-    async def step(self, rng: random.Random) -> tuple[str, Any, Any]:
+    async def step(self, rng: random.Random) -> tuple[str, Any, Any]:  # noqa: C901, PLR0912 - one branch a command
         store, twin = self.store, self.twin
         which = rng.choice(COMMANDS)
         fingerprint = rng.choice(FINGERPRINTS)
         if which == "admit":
             messages = [draw_admission(rng) for _ in range(rng.choice((1, 1, 3)))]
             taken = rng.random() < 0.7
-            real = await store.admit(0, messages, notes_taken=taken)
-            return f"admit {messages} {taken}", real, twin.admit(0, messages, notes_taken=taken)
+            life = rng.choice(("", "", "", "another"))
+            real = await store.admit(0, messages, notes_taken=taken, life=life)
+            return (
+                f"admit {messages} {taken} {life}",
+                real,
+                twin.admit(0, messages, notes_taken=taken, life=life),
+            )
         if which == "claim":
             lease = rng.choice((0.0, NEVER))
             real_claim = await store.claim(0, limit=10, lease=lease, identify=False)
@@ -111,6 +171,33 @@ class Pair:
             await store.postpone(0, fingerprint, delay=delay, attempts=3)
             twin.postpone(0, fingerprint, delay=delay, attempts=3)
             return f"postpone {fingerprint[0]} {delay}", None, None
+        if which == "confirm_window":
+            window = rng.choice([*twin.data[0].windows.windows, WINDOWS[0]])
+            members = [
+                MemberConfirmation(
+                    name,
+                    {slot: rng.randint(1, 6) for slot in rng.sample(SLOTS, rng.randint(1, 3))},
+                    rng.choice((0, 0, 0, 1, 2)),
+                    rng.choice((0, 0, 1)),
+                    rng.random() < 0.2,
+                    rng.choice(("", "", *TIMES)),
+                )
+                for name in rng.sample(FINGERPRINTS, rng.randint(0, 3))
+            ]
+            seen = WindowConfirmation(window, rng.random() < 0.1, rng.random() < 0.5, members)
+            return f"{seen}", await store.confirm_window(0, seen), twin.confirm_window(0, seen)
+        if which == "postpone_window":
+            item = f"w:{rng.choice([*twin.data[0].windows.windows, WINDOWS[0]])}"
+            delay = rng.choice((0.0, NEVER))
+            await store.postpone(0, item, delay=delay, attempts=3)
+            twin.postpone(0, item, delay=delay, attempts=3)
+            return f"postpone {item} {delay}", None, None
+        if which == "windows":
+            return "windows", await store.windows(0, 0, -1), twin.windows(0, 0, -1)
+        if which == "payloads":
+            return "payloads", await store.payloads(0, FINGERPRINTS), twin.payloads(0, FINGERPRINTS)
+        if which == "evict":
+            return await self._evict(rng), None, None
         if which == "arrange":
             known = rng.randint(0, 3)
             real_generation = await store.arrange(0, fingerprint, known=known)
@@ -135,6 +222,33 @@ class Pair:
         }
         twins = {letter.fingerprint: (letter.reason, letter.occurrences) for letter in twin.dead_letters(0)}
         return "dead_letters", letters, twins
+
+    async def _evict(self, rng: random.Random) -> str:
+        """Redis forgets one key, as it does where its memory is full."""
+        data = self.twin.data[0].windows
+        what = rng.choice(("window", "group", "buffer", "chunk", "record"))
+        if what == "window" and data.windows:
+            name = rng.choice(sorted(data.windows))
+            del data.windows[name]
+            key = f"t:{{0}}:w:{name}"
+        elif what == "group":
+            group = rng.choice(GROUPS)
+            data.groups.pop(group, None)
+            key = f"t:{{0}}:g:{group}"
+        elif what == "buffer":
+            group = rng.choice(GROUPS)
+            data.buffers.pop(group, None)
+            key = f"alert:buffer:{{0}}:{group.replace('/', ':')}"
+        elif what == "chunk" and data.chunks:
+            name, number = rng.choice(sorted(data.chunks))
+            del data.chunks[name, number]
+            key = f"t:{{0}}:m:{name}:{number}"
+        else:
+            fingerprint = rng.choice(FINGERPRINTS)
+            self.twin.data[0].records.pop(fingerprint, None)
+            key = f"t:{{0}}:r:{fingerprint}"
+        await self.store._client.command("DEL", key)
+        return f"evict {key}"
 
 
 async def compare(url: str, seeds: range, steps: int) -> None:

@@ -19,6 +19,7 @@ from tests.rig.ports import free_port
 from tests.rig.processes import Process
 
 _ROOT = Path(__file__).parents[2]
+_IMMEDIATE = {"rules": [{"matchers": ['alertname!=""'], "mode": "immediate"}]}
 
 Wait = Literal["ready", "alive", "no"]
 """Until `/readyz` answers 200, until `/healthz` does, or not at all."""
@@ -28,7 +29,8 @@ class GatewayProcess(Process):
     """One replica. `url` is its base URL, `metrics_url` the base URL of its metrics listener.
 
     Settings are laid over what the ports need, as nested mappings (`{"storm": {"hold": "1s"}}`), and written to a
-    file; `sets` are further `--set` arguments. The environment is the test's, without any `GATEWAY__…`.
+    file; `sets` are further `--set` arguments. Where neither says anything of `storm`, no alert is held. The
+    environment is the test's, without any `GATEWAY__…`.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class GatewayProcess(Process):
         self.settings: dict[str, Any] = {
             "server": {"host": "127.0.0.1", "port": self.port, "metrics_port": self.metrics_port}
         }
+        if "storm" not in (settings or {}) and not any(text.startswith("storm") for text in sets):
+            self.settings["storm"] = _IMMEDIATE
         if redis_url is not None:
             self.settings["redis"] = {"url": redis_url}
         if kubeconfig is not None:

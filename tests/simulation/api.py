@@ -13,6 +13,7 @@ from gateway.engine import marks as marking
 from gateway.kube.decoding import HeadDecoder, RequestDecoder
 from gateway.kube.objects import ANNOTATION_APPLIED, LABEL_FINGERPRINT
 from gateway.kube.stored import Head, Stored
+from gateway.kube.storms import Storm, StormDecoder
 from gateway.model import RequestRef
 
 TERMINAL = ("Completed", "Failed", "Cancelled", "TimedOut", "Skipped")
@@ -39,6 +40,9 @@ class Api:
         self._uid = 0
         self._decode = RequestDecoder(TERMINAL)
         self._head = HeadDecoder()
+        self._storm = StormDecoder(TERMINAL)
+        self.born: dict[str, int] = {}
+        """Window → how many requests were created for it."""
 
     # --- what the gateway calls
 
@@ -52,7 +56,10 @@ class Api:
         self._uid += 1
         sent["metadata"]["uid"] = f"uid-{self._uid}"
         self.writes += 1
-        return self._store("ADDED", ref, sent)
+        stored = self._store("ADDED", ref, sent)
+        if stored.is_storm:
+            self.born[stored.window] = self.born.get(stored.window, 0) + 1
+        return stored
 
     def patch(self, ref: RequestRef, body: bytes) -> Stored:
         found = self._find(ref)
@@ -62,15 +69,18 @@ class Api:
         before = self._stored(found)
         merged = _merge(copy.deepcopy(found), change)
         after = self._stored(merged)
-        if not before.open and (after.count != before.count or after.applied != before.applied):
+        if not before.open and counts(after) != counts(before):
             raise Violation(f"a closed request was counted on: {ref}")
-        if after.count != marking.total(marking.parse(after.applied, after.fingerprint)):
+        if after.count != sum(counts(after).values()):
             raise Violation(f"{ref}: the count is not the sum of its marks")
         self.writes += 1
         return self._store("MODIFIED", ref, merged)
 
     def get(self, ref: RequestRef) -> Stored:
         return self._stored(self._find(ref))
+
+    def storm(self, ref: RequestRef) -> Storm:
+        return self._storm(msgspec.json.encode(self._find(ref)))
 
     def delete(self, ref: RequestRef, uid: str, resource_version: int) -> None:
         found = self._find(ref)
@@ -123,7 +133,7 @@ class Api:
         self.objects[ref] = found
         stored = self._stored(found)
         self.events.append((kind, stored))
-        self._observe(stored.fingerprint)
+        self._observe(stored)
         return stored
 
     def _remove(self, ref: RequestRef) -> None:
@@ -134,11 +144,15 @@ class Api:
         stored = self._stored(found)
         self.finals.setdefault(stored.fingerprint, []).append(stored)
         self.events.append(("DELETED", stored))
-        self._observe(stored.fingerprint)
+        self._observe(stored)
 
-    def _observe(self, fingerprint: str) -> None:
-        opened = sum(1 for stored in self.open_requests() if stored.fingerprint == fingerprint)
-        self.split[fingerprint] = max(self.split.get(fingerprint, 0), opened)
+    def _observe(self, changed: Stored) -> None:
+        opened: dict[str, int] = {}
+        for stored in self.open_requests():
+            for fingerprint in counts(stored):
+                opened[fingerprint] = opened.get(fingerprint, 0) + 1
+        for fingerprint in counts(changed):
+            self.split[fingerprint] = max(self.split.get(fingerprint, 0), opened.get(fingerprint, 0))
         for listener in self.listeners:
             listener()
 
@@ -147,6 +161,16 @@ class Api:
 
     def applied(self, ref: RequestRef) -> str:
         return str(self.objects[ref]["metadata"]["annotations"].get(ANNOTATION_APPLIED, ""))
+
+
+def counts(stored: Stored) -> dict[str, int]:
+    """What a request counts, by fingerprint: its own, or its members'."""
+    if not stored.is_storm:
+        return {stored.fingerprint: marking.total(marking.parse(stored.applied, stored.fingerprint))}
+    return {
+        fingerprint: marking.total(marking.read(member.applied))
+        for fingerprint, member in (stored.members or {}).items()
+    }
 
 
 def _merge(target: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -16,14 +16,29 @@ from unittest import mock
 import msgspec
 
 from gateway import errors
-from gateway.engine import healing, ledger, marks, planning, writing
-from gateway.engine.admitting import Admitter, note_name
+from gateway.engine import healing, ledger, marks, planning, storming, writing
+from gateway.engine.admitting import Admitter
+from gateway.engine.deliveries import note_name
 from gateway.engine.marks import Mark, Marks
+from gateway.engine.noting import Notes
 from gateway.engine.planning import Demand, Entry, Known, View
 from gateway.kube.index import Index
 from gateway.state.records import Note
 from tests.simulation.nemesis import schedule
-from tests.simulation.profiles import BOTH, CALM, CRASH, DELETE, FORK, LOSS, NOTES, Profile
+from tests.simulation.profiles import (
+    BOTH,
+    CALM,
+    CRASH,
+    DELETE,
+    FORK,
+    LOSS,
+    NOTES,
+    STORM,
+    STORM_BOTH,
+    STORM_CRASH,
+    STORM_LOSS,
+    Profile,
+)
 
 
 @dataclass(frozen=True)
@@ -149,18 +164,18 @@ def _taken_only_with_answer() -> Any:
 
 def _two_notes() -> Any:
     """A note is kept in Redis and in memory."""
-    note = Admitter._note
+    keep = Notes.keep
 
     async def both(self: Any, delivery: Any) -> None:
-        await note(self, delivery)
+        await keep(self, delivery)
         taken = [
             Note(delivery.digest, note_name(reading))
             for reading, fate in zip(delivery.readings, delivery.fates, strict=True)
             if fate is not None and fate.counted
         ]
-        self._keep_in_memory(taken)
+        self.keep_in_memory(taken)
 
-    return _patched(Admitter, "_note", both)
+    return _patched(Notes, "keep", both)
 
 
 def _healing_by_number() -> Any:
@@ -173,6 +188,47 @@ def _healing_by_number() -> Any:
         return ((taken[-1][1], top),)
 
     return _patched(healing, "without", without)
+
+
+def _window_named_otherwise() -> Any:
+    """The aggregated request is named by whoever writes it, and not by its window."""
+    numbers = itertools.count(1)
+    return _patched(
+        storming.objects,
+        "storm_name",
+        lambda alertname, window: f"rr-{alertname}-storm-{next(numbers)}".lower(),
+    )
+
+
+def _closed_storm_is_written() -> Any:
+    return _patched(storming, "_over", lambda stored: False)
+
+
+def _joining_from_zero() -> Any:
+    """A new member brings all of its numbers, and not only what nobody counts yet."""
+
+    def joining(view: View, demand: Demand) -> Marks:
+        return {slot: ((0, entry.value),) for slot, entry in demand.entries.items()}
+
+    return _patched(storming, "joining", joining)
+
+
+def _released_is_forgotten() -> Any:
+    """What a closed request cannot take is confirmed as if it were written."""
+    result = storming.StormWriter._result
+
+    def settled(self: Any, turn: Any, views: Any) -> Any:
+        written = result(self, turn, views)
+        members = {
+            fingerprint: msgspec.structs.replace(
+                member,
+                covered={slot: entry.value for slot, entry in turn.parts[fingerprint].demand.entries.items()},
+            )
+            for fingerprint, member in written.members.items()
+        }
+        return msgspec.structs.replace(written, members=members)
+
+    return _patched(storming.StormWriter, "_result", settled)
 
 
 MUTANTS = (
@@ -191,4 +247,15 @@ MUTANTS = (
     Mutant("a note kept in two places", (NOTES,), _two_notes),
     Mutant("a note without run_id", (NOTES,), twin=frozenset({"note-without-run-id"})),
     Mutant("healing by number instead of interval", (FORK,), _healing_by_number),
+    Mutant("a window's request not named by its id", (STORM_CRASH, STORM_BOTH), _window_named_otherwise),
+    Mutant(
+        "a closed aggregated request is written",
+        (STORM_CRASH, STORM_LOSS, STORM_BOTH),
+        _closed_storm_is_written,
+    ),
+    Mutant("a member joins with what is counted already", (STORM, STORM_CRASH), _joining_from_zero),
+    Mutant("what a closed request cannot take is forgotten", (STORM, STORM_CRASH), _released_is_forgotten),
+    Mutant("a resolved member deleted instead of settled", (STORM,), twin=frozenset({"resolved-deleted"})),
+    Mutant("a window confirmed blindly", (STORM_CRASH,), twin=frozenset({"confirm-window-blindly"})),
+    Mutant("no sweep of windows", (STORM_CRASH, STORM_LOSS), twin=frozenset({"no-sweep"})),
 )

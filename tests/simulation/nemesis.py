@@ -7,6 +7,7 @@ import random
 
 from gateway.engine.marks import Marks, dump, parse, total
 from gateway.kube.objects import create_body
+from tests.simulation.twin_windows import WindowData
 from tests.simulation.virtual import run
 from tests.simulation.world import Profile, Replica, SimReading, World, moment
 
@@ -45,7 +46,9 @@ def _flush(world: World, _: random.Random) -> None:
 def _evict(world: World, rng: random.Random) -> None:
     shard = rng.choice(world.redis.data)
     world.notes_unsafe = True
-    if shard.records and rng.random() < 0.6:
+    if world.profile.hold is not None and rng.random() < 0.5:
+        _evict_window(world, shard.windows, rng)
+    elif shard.records and rng.random() < 0.6:
         fingerprint = rng.choice(sorted(shard.records))
         world.trace(f"record {fingerprint[:4]} is evicted")
         del shard.records[fingerprint]
@@ -55,6 +58,21 @@ def _evict(world: World, rng: random.Random) -> None:
     else:
         world.trace("the notes are evicted")
         shard.notes = {}
+
+
+def _evict_window(world: World, data: WindowData, rng: random.Random) -> None:
+    what = rng.choice(("window", "group", "buffer", "chunk", "names"))
+    world.trace(f"{what} is evicted")
+    if what == "window" and data.windows:
+        del data.windows[rng.choice(sorted(data.windows))]
+    elif what == "group":
+        data.groups.clear()
+    elif what == "buffer":
+        data.buffers.clear()
+    elif what == "chunk" and data.chunks:
+        del data.chunks[rng.choice(sorted(data.chunks))]
+    else:
+        data.collecting.clear()
 
 
 def _failover(world: World, rng: random.Random) -> None:
@@ -187,12 +205,13 @@ async def _deliver(world: World) -> None:
                         since[fingerprint],
                         resolved=True,
                         ends_at=moment(asyncio.get_running_loop().time()),
+                        rule=profile.hold,
                     )
                 )
                 if rng.random() < 0.7:
                     since[fingerprint] = moment(asyncio.get_running_loop().time() + 0.001)
             else:
-                readings.append(SimReading(fingerprint, since[fingerprint]))
+                readings.append(SimReading(fingerprint, since[fingerprint], rule=profile.hold))
         body = f"body-{number}".encode()
         senders.append(asyncio.create_task(_send(world, readings, body, again=rng.random() < profile.repeat)))
         if rng.random() < 0.2:

@@ -7,6 +7,11 @@ that is performed after its request was deleted counts again, which is another.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
+
+from gateway.model import Hold
 from tests.simulation.world import Profile
 
 CALM = Profile("calm", close=0.15, delete=0.05, rival=1.0, resolve=0.1, repeat=0.1, one_open=True)
@@ -105,5 +110,76 @@ CROWD = Profile(
 BURST = Profile("burst", problems=1, deliveries=400, duration=10.0)
 """Nothing but duplicates, for counting writes."""
 
-ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD)
+SHORT = Hold(
+    threshold=2, hold=3000, inactivity=2000, max_window=6000, early=False, buffer_size=100, max_alerts=1000
+)
+"""A window of seconds: three problems of one group."""
+
+TINY = msgspec.structs.replace(SHORT, buffer_size=2, max_alerts=3)
+"""It spills at two members and is full at three."""
+
+EARLY = msgspec.structs.replace(SHORT, early=True)
+
+STORM = Profile(
+    "storm", problems=3, hold=SHORT, close=0.1, rival=0.5, resolve=0.05, repeat=0.1, one_open=True
+)
+"""Windows without faults: one aggregated request each, and never two open requests of a problem."""
+
+STORM_EARLY = replace(STORM, name="storm-early", hold=EARLY, resolve=0.0)
+
+STORM_CRASH = Profile(
+    "storm-crash",
+    replicas=3,
+    problems=3,
+    hold=SHORT,
+    redis_fault=0.1,
+    kube_fault=0.1,
+    outage=0.05,
+    lag=0.1,
+    crash=0.1,
+    pause=0.05,
+    close=0.1,
+    rival=0.3,
+    resolve=0.05,
+    lost_answer=0.03,
+    relist=0.02,
+)
+
+STORM_LOSS = Profile(
+    "storm-loss",
+    problems=3,
+    hold=TINY,
+    redis_fault=0.1,
+    kube_fault=0.1,
+    outage=0.05,
+    lag=0.1,
+    flush=0.05,
+    evict=0.3,
+    failover=0.1,
+    pause=0.05,
+    close=0.1,
+    rival=0.3,
+    lost_answer=0.03,
+    relist=0.02,
+)
+
+STORM_BOTH = Profile(
+    "storm-both",
+    problems=4,
+    hold=EARLY,
+    redis_fault=0.3,
+    kube_fault=0.3,
+    close=0.1,
+    rival=0.5,
+    deliveries=24,
+    repeat=0.2,
+)
+
+STORM_DELETE = Profile(
+    "storm-delete", problems=3, hold=SHORT, redis_fault=0.1, lag=0.05, close=0.05, delete=0.1, resolve=0.05
+)
+
+WINDOWS = (STORM, STORM_EARLY, STORM_CRASH, STORM_LOSS, STORM_BOTH, STORM_DELETE)
+
+ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD, *WINDOWS)
 BY_NAME = {profile.name: profile for profile in (*ALL, BURST)}

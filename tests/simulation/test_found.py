@@ -30,6 +30,18 @@ class SlowOnce(Wire):
         return await super().call(name, perform)
 
 
+class WithoutConfirmations(Wire):
+    """Confirmations never arrive, once armed."""
+
+    armed = False
+
+    async def call(self, name: str, perform: Callable[[], Any]) -> Any:
+        if name == "confirm" and self.armed:
+            await asyncio.sleep(0.01)
+            raise errors.StoreUnsure("timeout", kind="timeout")
+        return await super().call(name, perform)
+
+
 def test_a_late_admission_that_looked_stale_meanwhile_is_not_counted_behind_the_answer() -> None:
     """Profile delete, seed 309: asked again after a time-out, it was refused as stale; its first copy came late."""
 
@@ -56,6 +68,63 @@ def test_a_late_admission_that_looked_stale_meanwhile_is_not_counted_behind_the_
     held, counted = run(play())
 
     assert held == counted
+
+
+def test_what_one_replica_wrote_last_is_not_counted_again_by_one_that_never_saw_it() -> None:
+    """Profile delete, seed 97: written directly, deleted, and the other replica listed afresh instead of watching."""
+
+    async def play() -> tuple[int, int]:
+        world = World(QUIET, 1)
+        first, second = world.start_replica(), world.start_replica()
+        await asyncio.sleep(0.1)
+        reading = SimReading(FINGERPRINT, moment(1000.0))
+        await post(first, reading, b"fires")
+        await asyncio.sleep(3.0)
+        second.watching.clear()
+        first.redis_wire.cut = True
+        await post(first, reading, b"fires while Redis is away")
+        (stored,) = world.api.listed()
+        world.api.remove(stored.ref)
+        second.index.replace(world.api.listed(), world.api.version, asyncio.get_running_loop().time())
+        first.redis_wire.cut, first.kube_wire.cut = False, True
+        await post(first, reading, b"fires again")
+        await asyncio.sleep(60.0)
+        held = stored.count + sum(request.count for request in world.api.listed())
+        written_by_second = len(world.api.listed())
+        for replica in (first, second):
+            replica.kill()
+        return held, written_by_second
+
+    assert run(play()) == (3, 1)
+
+
+def test_a_deletion_that_a_write_meets_waits_for_its_event() -> None:
+    """The final state of a deleted request is in the event alone: whoever meets a 404 first knows less."""
+
+    async def play() -> int:
+        world = World(QUIET, 1)
+        first, second = world.start_replica(), world.start_replica()
+        wire = first.redis_wire = first.store._wire = WithoutConfirmations(world, "redis")
+        await asyncio.sleep(0.1)
+        reading = SimReading(FINGERPRINT, moment(1000.0))
+        second.kube_wire.cut = True
+        await post(first, reading, b"fires")
+        await asyncio.sleep(3.0)
+        wire.armed = True
+        second.watching.clear()
+        await post(first, reading, b"fires twice")
+        await asyncio.sleep(2.0)
+        (stored,) = world.api.listed()
+        world.api.remove(stored.ref)
+        first.kube_wire.cut, second.kube_wire.cut = True, False
+        asyncio.get_running_loop().call_later(16.0, second.watching.set)
+        await asyncio.sleep(60.0)
+        held = stored.count + sum(request.count for request in world.api.listed())
+        for replica in (first, second):
+            replica.kill()
+        return held
+
+    assert run(play()) == 2
 
 
 async def post(replica: Replica, reading: SimReading, body: bytes) -> list[Outcome]:

@@ -22,9 +22,14 @@ from gateway.state.records import (
     Confirmation,
     DeadLetter,
     Kind,
+    MemberConfirmation,
     Note,
+    OpenWindows,
     Standing,
+    WindowConfirmation,
+    WindowState,
 )
+from tests.simulation.twin_windows import MOST_MEMBERS, Window, WindowData, Windows
 
 PENDING_LIFE = 691_200_000
 SETTLED_LIFE = 3_600_000
@@ -46,15 +51,20 @@ class Record:
     m: str = ""
     p: str = ""
     d: str | None = None
+    W: str = ""
+    K: int = 0
+    c: int = 0
+    o: str = ""
     n: dict[str, int] = field(default_factory=dict)
     b: dict[str, int] = field(default_factory=dict)
+    z: dict[str, int] = field(default_factory=dict)
     dies: float | None = None
 
     def mark(self) -> str:
         return self.e if self.r and self.r >= self.f else ""
 
     def mark_pending(self) -> bool:
-        return self.h is not None and self.mark() != self.m
+        return (self.h is not None or bool(self.W)) and self.mark() != self.m
 
     def unsettled(self, *, settled_too: bool = False) -> list[ClaimedSlot]:
         return [
@@ -62,6 +72,9 @@ class Record:
             for slot, value in sorted(self.n.items())
             if settled_too or value > self.b.get(slot, 0)
         ]
+
+    def claimed(self, fingerprint: str, slots: list[ClaimedSlot], payload: str) -> Claimed:
+        return Claimed(fingerprint, slots, self.g or 0, self.t, self.f, self.r, self.e, payload, self.o)
 
 
 @dataclass
@@ -73,6 +86,7 @@ class ShardData:
     dead: dict[str, float] = field(default_factory=dict)
     sentinel: str = ""
     turn: float = 0.0
+    windows: WindowData = field(default_factory=WindowData)
 
 
 class Twin:
@@ -95,6 +109,8 @@ class Twin:
         self.run_id = run_id
         self.mutations = mutations
         self.data = [ShardData() for _ in range(shards)]
+        self.withdrawn: dict[str, int] = {}
+        """Occurrences that resolved before their window ended, by fingerprint: no request ever holds them."""
 
     @property
     def shards(self) -> int:
@@ -132,40 +148,100 @@ class Twin:
 
     # --- the scripts
 
-    def admit(self, number: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+    def admit(
+        self,
+        number: int,
+        messages: Sequence[Admission],
+        *,
+        notes_taken: bool,
+        life: str = "",
+        token: str = "token",
+    ) -> AdmitReply:
         shard, now = self._shard(number)
+        shard.sentinel = shard.sentinel or token
+        if life and life != shard.sentinel:
+            return AdmitReply(False, [], -1, 0, shard.sentinel)
         if not notes_taken and shard.notes:
-            return AdmitReply(True, [], -1, 0)
-        results = [self._admit(shard, message, now) for message in messages]
-        return AdmitReply(False, results, self._due_in(shard, now), max(0, int(shard.turn - now)))
+            return AdmitReply(True, [], -1, 0, shard.sentinel)
+        windows = self._windows(shard, now)
+        results = [self._admit(shard, message, now, windows) for message in messages]
+        windows.keep_windows()
+        return AdmitReply(
+            False, results, self._due_in(shard, now), max(0, int(shard.turn - now)), shard.sentinel
+        )
+
+    def _windows(self, shard: ShardData, now: float) -> Windows:
+        return Windows(
+            shard, now, self.interval, lambda: self._take_turn(shard, now), mutations=self.mutations
+        )
 
     # One function because the script is one: they are compared line by line.
-    def _admit(self, shard: ShardData, message: Admission, now: float) -> Admitted:  # noqa: C901, PLR0912, PLR0915
+    def _admit(  # noqa: C901, PLR0912, PLR0915
+        self, shard: ShardData, message: Admission, now: float, windows: Windows
+    ) -> Admitted:
         rec = shard.records.get(message.fingerprint, Record())
-        fresh = rec.g is None
+        fresh = rec.g is None and not rec.W
         generation = rec.g or 0
-        base = rec.b.get(message.slot, 0)
+        base = max(rec.b.get(message.slot, 0), message.settled)
+
+        def remembered() -> Window | None:
+            if (
+                not message.window
+                or message.window_state is WindowState.NONE
+                or message.window in message.closed_windows
+            ):
+                return None
+            return windows.window(message.window) or windows.recreate(
+                message.window, message.group, message.rule, message.window_state, message.window_end
+            )
+
+        win: Window | None = None
+        if rec.W and rec.W not in message.closed_windows:
+            win = windows.window(rec.W)
+            if win is None and message.window == rec.W:
+                win = remembered()
         h = rec.h
-        if h is not None and h <= message.closed_generation:
-            h = None
-        opened = message.open_generation
-        if opened > message.closed_generation and (h is None or opened > h):
-            h = opened
+        if win is None:
+            if h is not None and h <= message.closed_generation:
+                h = None
+            opened = message.open_generation
+            if opened > message.closed_generation and (h is None or opened > h):
+                h = opened
         r, e = rec.r, rec.e
         since_put = message.resolved_since > r
         if since_put:
             r, e = message.resolved_since, ""
         value = message.value
+        joins: int | None = None
+        joined = False
+        settled, withdrawn = base, rec.z.get(message.slot, 0)
+        home = rec.W
+        known = message.fingerprint in shard.records
         if message.kind is Kind.RESOLVED:
             standing = Standing.RESOLVED
+            settled = 0
             if message.starts_at > r or (message.starts_at == r and message.ends_at > e):
                 r, e, since_put = message.starts_at, message.ends_at, True
+            if (
+                win is not None
+                and not win.closed
+                and win.chunk == rec.K
+                and not (win.rule.early and win.storming)
+            ):
+                settled = windows.withdraw(win, rec, message.fingerprint)
+                before = self.withdrawn.get(message.fingerprint, 0)
+                self.withdrawn[message.fingerprint] = before + settled
+                if "resolved-deleted" in self.mutations:
+                    rec.n, rec.b, rec.z = {}, {}, {}
+                win, home = None, ""
         elif "incr" not in self.mutations and value <= base:
-            standing = Standing.SETTLED
+            standing = Standing.WITHDRAWN if value <= rec.z.get(message.slot, 0) else Standing.SETTLED
         else:
             wanted = max(generation, message.closed_generation + 1)
             awaited = rec.g is not None and wanted == generation
-            if h is not None:
+            if win is not None:
+                standing = Standing.HELD
+            elif h is not None:
                 standing, generation = Standing.OPEN, max(generation, h)
             elif message.dated and not message.asserted and r and message.starts_at <= r and not awaited:
                 standing = Standing.STALE
@@ -173,16 +249,26 @@ class Twin:
                 standing = Standing.DEAD
             elif awaited:
                 standing = Standing.PENDING
-            elif message.limited and not message.asserted:
-                standing = Standing.FULL
             else:
-                standing, generation = Standing.NEW, wanted
+                # As in the script: a window that is remembered is there again even where the payload is missing.
+                win = remembered()
+                if win is not None:
+                    standing, joins, joined = Standing.HELD, message.window_end, True
+                elif message.rule.threshold > 0:
+                    win = windows.current(message.group)
+                    if win is None and message.limited and not message.asserted:
+                        standing = Standing.FULL
+                    else:
+                        standing, joined = Standing.HELD, True
+                elif message.limited and not message.asserted:
+                    standing = Standing.FULL
+                else:
+                    standing, generation = Standing.NEW, wanted
             if standing not in (Standing.STALE, Standing.FULL) and not rec.p and not message.payload:
                 standing = Standing.WANTS_PAYLOAD
-        known = message.fingerprint in shard.records
-        if standing in (Standing.RESOLVED, Standing.SETTLED):
+        if standing in (Standing.RESOLVED, Standing.SETTLED, Standing.WITHDRAWN):
             changed = since_put
-            if h != rec.h:
+            if h != rec.h and win is None:
                 if h is not None:
                     rec.g, changed = max(generation, h), True
                 else:
@@ -194,20 +280,43 @@ class Twin:
                 shard.records[message.fingerprint] = rec
                 if rec.dies is None or rec.dies - now < SETTLED_LIFE:
                     rec.dies = now + SETTLED_LIFE
-            if h is not None and rec.mark() != rec.m:
-                self._enqueue(shard, message.fingerprint, rec, now, counts=True)
+            if rec.mark() != rec.m:
+                if win is not None:
+                    windows.pend(win, rec.K, message.fingerprint, message.starts_at)
+                    windows.want_write(win)
+                elif h is not None and not home:
+                    self._enqueue(shard, message.fingerprint, rec, now, counts=True)
         elif standing not in (Standing.STALE, Standing.FULL, Standing.WANTS_PAYLOAD):
             shard.records[message.fingerprint] = rec
             if "incr" in self.mutations:
                 rec.n[message.slot] = rec.n.get(message.slot, 0) + 1
             else:
                 rec.n[message.slot] = max(rec.n.get(message.slot, 0), value)
+                if base > rec.b.get(message.slot, 0):
+                    rec.b[message.slot] = base
             rec.f = max(rec.f, message.starts_at)
             if message.payload:
                 rec.p = message.payload
             if since_put:
                 rec.r, rec.e = r, e
-            rec.g = generation
+            if standing is Standing.HELD:
+                if joined:
+                    win = win or windows.open_window(message.proposal, message.group, message.rule)
+                    rec.K = windows.join(win, message.fingerprint, message.starts_at, joins)
+                    rec.W = win.id
+                    if rec.h is not None:
+                        rec.h, rec.m = None, ""
+                else:
+                    assert win is not None
+                    windows.pend(win, rec.K, message.fingerprint, message.starts_at)
+                    if win.closed or win.chunk > rec.K or (win.rule.early and win.storming):
+                        windows.want_write(win)
+                rec.c = max(rec.c, message.closed_generation)
+                rec.dies = now + PENDING_LIFE
+                return Admitted(standing, 0, withdrawn, fresh, windows.described(win))
+            if generation != (rec.g or 0):
+                rec.g = generation
+            rec.W, rec.K = "", 0
             if h is None and rec.h is not None:
                 rec.m = ""
             rec.h = h
@@ -217,7 +326,9 @@ class Twin:
                 rec.dies = now + PENDING_LIFE
         if standing is Standing.OPEN and h is not None:
             generation = h
-        return Admitted(standing, generation, base, fresh)
+        if standing not in (Standing.RESOLVED, Standing.SETTLED, Standing.WITHDRAWN):
+            settled = withdrawn
+        return Admitted(standing, generation, settled, fresh)
 
     def _enqueue(self, shard: ShardData, fingerprint: str, rec: Record, now: float, *, counts: bool) -> None:
         if fingerprint not in shard.queue:
@@ -235,22 +346,47 @@ class Twin:
 
     def claim(self, number: int, *, limit: int, lease: float, token: str) -> Claim:
         shard, now = self._shard(number)
-        due = sorted((at, fp) for fp, at in shard.queue.items() if at <= now)[:limit]
-        items = []
-        for _, fingerprint in due:
-            rec = shard.records.get(fingerprint, Record())
+        windows = self._windows(shard, now)
+        due = sorted((at, name) for name, at in shard.queue.items() if at <= now)[:limit]
+        items, claimed, expired, left = [], [], [], MOST_MEMBERS
+        for _, name in due:
+            if name.startswith("w:"):
+                found = windows.window(name[2:])
+                if found is None:
+                    del shard.queue[name]
+                    continue
+                found.leased = 0
+                taken, over, left = windows.claim(found, round(lease * 1000), left)
+                if taken is not None:
+                    claimed.append(taken)
+                if over is not None:
+                    expired.append(over)
+                continue
+            rec = shard.records.get(name, Record())
+            home = windows.window(rec.W) if rec.W else None
+            if home is None:
+                rec.W, rec.K = "", 0
             slots = rec.unsettled(settled_too="settled-in-snapshot" in self.mutations)
             if rec.d is not None or (not slots and not rec.mark_pending()):
-                del shard.queue[fingerprint]
-                continue
-            shard.queue[fingerprint] = now + round(lease * 1000)
-            rec.dies = now + PENDING_LIFE
-            items.append(Claimed(fingerprint, slots, rec.g or 0, rec.t, rec.f, rec.r, rec.e, rec.p))
+                del shard.queue[name]
+            elif home is not None:
+                del shard.queue[name]
+                windows.pend(home, rec.K, name, rec.f)
+                if home.closed or home.chunk > rec.K:
+                    home.due = home.due if home.due is not None else now
+                    windows.changed[home.id] = home
+            else:
+                shard.queue[name] = now + round(lease * 1000)
+                rec.dies = now + PENDING_LIFE
+                items.append(rec.claimed(name, slots, rec.p))
+        windows.keep_windows()
         identity = ""
         if token:
             shard.sentinel = shard.sentinel or token
             identity = f"{self.run_id}:{shard.sentinel}"
-        return Claim(items, self._due_in(shard, now), len(shard.queue), identity)
+        collecting = len(shard.windows.collecting)
+        depth = max(0, len(shard.queue) - collecting)
+        return Claim(items, self._due_in(shard, now), depth, identity, 0, claimed, expired, collecting)
 
     def confirm(self, number: int, confirmations: Sequence[Confirmation]) -> int:
         shard, now = self._shard(number)
@@ -275,8 +411,8 @@ class Twin:
                 rec.h, rec.m = None, ""
             if confirmation.wrote:
                 rec.w = int(now)
-            rec.t = 0
-            if rec.d is not None:
+            rec.t, rec.o = 0, ""
+            if rec.d is not None or rec.W:
                 shard.queue.pop(fingerprint, None)
             elif rec.unsettled() or rec.mark_pending():
                 counts = rec.h is not None
@@ -287,11 +423,82 @@ class Twin:
                 rec.dies = now + SETTLED_LIFE
         return self._due_in(shard, now)
 
-    def postpone(self, number: int, fingerprint: str, *, delay: float, attempts: int) -> None:
+    def confirm_window(self, number: int, confirmation: WindowConfirmation) -> int:
         shard, now = self._shard(number)
+        windows = self._windows(shard, now)
+        win = windows.window(confirmation.id)
+        for member in confirmation.members:
+            self._confirm_member(shard, windows, win, confirmation.id, member, now)
+        if win is not None:
+            win.leased, win.attempts, win.due = 0, 0, None
+            windows.changed[win.id] = win
+            if confirmation.wrote:
+                win.wrote = now
+            if confirmation.gone:
+                windows.dissolve(win, "")
+            elif any(windows.chunk(win, chunk) for chunk in range(windows.last_to_write(win) + 1)):
+                windows.want_write(win)
+        windows.keep_windows()
+        return self._due_in(shard, now)
+
+    @staticmethod
+    def _confirm_member(
+        shard: ShardData,
+        windows: Windows,
+        win: Window | None,
+        name: str,
+        member: MemberConfirmation,
+        now: float,
+    ) -> None:
+        rec = shard.records.get(member.fingerprint)
+        if rec is None:
+            return
+        for slot, settled in member.covered.items():
+            reached = min(rec.n.get(slot, 0), settled)
+            if "confirm-window-blindly" in windows.mutations:
+                reached = rec.n.get(slot, 0)
+            if reached > rec.b.get(slot, 0):
+                rec.b[slot] = reached
+        rec.c = max(rec.c, member.closed_generation)
+        if name != rec.W:
+            return
+        rec.m = member.marked
+        own = member.open_generation > 0 and member.open_generation > member.closed_generation
+        if own:
+            rec.h = member.open_generation
+            rec.g = max(rec.g or 0, member.open_generation)
+        if own or member.released or win is None:
+            if win is not None:
+                windows.drop(win, rec.K, member.fingerprint)
+            if not windows.release(member.fingerprint, "" if member.released else rec.o):
+                rec.dies = now + SETTLED_LIFE
+            else:
+                rec.dies = now + PENDING_LIFE
+        elif not rec.unsettled() and not rec.mark_pending():
+            windows.drop(win, rec.K, member.fingerprint)
+            rec.dies = now + SETTLED_LIFE
+
+    def payloads(self, number: int, fingerprints: Sequence[str]) -> list[str]:
+        shard, _ = self._shard(number)
+        return [shard.records.get(fingerprint, Record()).p for fingerprint in fingerprints]
+
+    def windows(self, number: int, first: int, last: int) -> OpenWindows:
+        shard, now = self._shard(number)
+        windows = self._windows(shard, now)
+        mended, found = windows.open_windows(first, last)
+        windows.keep_windows()
+        return OpenWindows(int(now), mended, found)
+
+    def postpone(self, number: int, item: str, *, delay: float, attempts: int) -> None:
+        shard, now = self._shard(number)
+        fingerprint = item
         if fingerprint not in shard.queue:
             return
-        shard.queue[fingerprint] = now + round(delay * 1000)
+        at = now + round(delay * 1000)
+        shard.queue[fingerprint] = at
+        win = shard.windows.windows.get(item[2:]) if item.startswith("w:") else None
+        if win is not None:
+            win.attempts, win.leased, win.due = attempts, at, at
         if fingerprint in shard.records:
             shard.records[fingerprint].t = attempts
 
@@ -323,14 +530,28 @@ class Twin:
 
     def sweep(self, number: int) -> int:
         shard, now = self._shard(number)
+        windows = self._windows(shard, now)
         mended = 0
         if "no-sweep" in self.mutations:
             return 0
-        for fingerprint, rec in shard.records.items():
-            if rec.d is None and fingerprint not in shard.queue and (rec.unsettled() or rec.mark_pending()):
+        for fingerprint, rec in sorted(shard.records.items()):
+            if rec.d is not None or not (rec.unsettled() or rec.mark_pending()):
+                continue
+            win = windows.window(rec.W) if rec.W else None
+            if win is not None:
+                if windows.pend(win, rec.K, fingerprint, rec.f):
+                    mended += 1
+                    if win.closed or win.chunk > rec.K:
+                        win.due = win.due if win.due is not None else now
+                if f"w:{win.id}" not in shard.queue:
+                    windows.changed[win.id] = win
+            elif rec.W:
+                mended += windows.release(fingerprint, "recovery")
+            elif fingerprint not in shard.queue:
                 shard.queue[fingerprint] = now
                 rec.dies = now + PENDING_LIFE
                 mended += 1
+        windows.keep_windows()
         return mended
 
     def bury(self, number: int, fingerprint: str, reason: str) -> None:

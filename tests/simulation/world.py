@@ -15,10 +15,20 @@ from gateway.engine.engine import Engine, Limits
 from gateway.engine.ports import Ports
 from gateway.kube.index import Index
 from gateway.kube.stored import Head, Stored
-from gateway.model import Outcome, RequestRef, Severity, Signal
-from gateway.state.records import Admission, AdmitReply, Claim, Confirmation, DeadLetter, Note
+from gateway.kube.storms import Storm
+from gateway.model import Hold, Outcome, RequestRef, Severity, Signal
+from gateway.state.records import (
+    Admission,
+    AdmitReply,
+    Claim,
+    Confirmation,
+    DeadLetter,
+    Note,
+    OpenWindows,
+    WindowConfirmation,
+)
 from gateway.telemetry.metrics import Metrics
-from tests.simulation.api import Api, Violation
+from tests.simulation.api import Api, Violation, counts
 from tests.simulation.twin import ShardData, Twin
 
 _METRICS = Metrics(CollectorRegistry())
@@ -52,6 +62,8 @@ class Profile:
     repeat: float = 0.0
     """How many deliveries come again, with the same body, after they were answered 2xx."""
     shards: int = 1
+    hold: Hold | None = None
+    """How new alerts are held; None: their requests are created at once."""
     one_open: bool = False
     """Two open requests of a problem are a fault, be it for a moment."""
 
@@ -68,6 +80,10 @@ class SimReading:
     group: str = "prod/A"
     namespace: str = "prod"
     alertname: str = "A"
+    rule: Hold | None = None
+
+    def hold(self) -> Hold | None:
+        return self.rule
 
     def signal(self) -> Signal:
         return Signal(
@@ -75,7 +91,7 @@ class SimReading:
             alertname=self.alertname,
             namespace=self.namespace,
             group=self.group,
-            labels={"alertname": self.alertname},
+            labels={"alertname": self.alertname, "pod": self.fingerprint[:4]},
             annotations={},
             severity=Severity.WARNING,
             environment="production",
@@ -138,7 +154,11 @@ class Wire:
             await asyncio.sleep(latency)
             if self.dead:
                 raise self._refused()
-            result = perform()
+            try:
+                result = perform()
+            except Violation as violation:
+                world.violations.append(str(violation))
+                raise
             await asyncio.sleep(latency)
             return result
         world.faulted(self.kind, name)
@@ -188,6 +208,7 @@ class SimStore:
         self._world = world
         self._wire = wire
         self._token = token
+        self._tokens = 0
 
     @property
     def shards(self) -> int:
@@ -199,15 +220,23 @@ class SimStore:
     async def _call(self, name: str, perform: Callable[[Twin], Any]) -> Any:
         return await self._wire.call(name, lambda: perform(self._world.redis))
 
-    async def admit(self, shard: int, messages: Sequence[Admission], *, notes_taken: bool) -> AdmitReply:
+    async def admit(
+        self, shard: int, messages: Sequence[Admission], *, notes_taken: bool, life: str = ""
+    ) -> AdmitReply:
         kept = list(messages)
+        token = self._fresh_token()
         reply: AdmitReply = await self._call(
-            "admit", lambda redis: redis.admit(shard, kept, notes_taken=notes_taken)
+            "admit",
+            lambda redis: redis.admit(shard, kept, notes_taken=notes_taken, life=life, token=token),
         )
         return reply
 
+    def _fresh_token(self) -> str:
+        self._tokens += 1
+        return f"{self._token}-{self._tokens}"
+
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
-        token = self._token if identify else ""
+        token = self._fresh_token() if identify else ""
         claim: Claim = await self._call(
             "claim", lambda redis: redis.claim(shard, limit=limit, lease=lease, token=token)
         )
@@ -217,9 +246,22 @@ class SimStore:
         kept = list(confirmations)
         return int(await self._call("confirm", lambda redis: redis.confirm(shard, kept)))
 
-    async def postpone(self, shard: int, fingerprint: str, *, delay: float, attempts: int) -> None:
+    async def confirm_window(self, shard: int, confirmation: WindowConfirmation) -> int:
+        return int(
+            await self._call("confirm_window", lambda redis: redis.confirm_window(shard, confirmation))
+        )
+
+    async def payloads(self, shard: int, fingerprints: Sequence[str]) -> list[str]:
+        kept = list(fingerprints)
+        return list(await self._call("payloads", lambda redis: redis.payloads(shard, kept)))
+
+    async def windows(self, shard: int, first: int, last: int) -> OpenWindows:
+        found: OpenWindows = await self._call("windows", lambda redis: redis.windows(shard, first, last))
+        return found
+
+    async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
         await self._call(
-            "postpone", lambda redis: redis.postpone(shard, fingerprint, delay=delay, attempts=attempts)
+            "postpone", lambda redis: redis.postpone(shard, item, delay=delay, attempts=attempts)
         )
 
     async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
@@ -265,6 +307,10 @@ class SimCluster:
         stored: Stored = await self._wire.call("get", lambda: self._api.get(ref))
         return stored
 
+    async def storm(self, ref: RequestRef) -> Storm:
+        storm: Storm = await self._wire.call("storm", lambda: self._api.storm(ref))
+        return storm
+
     async def delete(self, ref: RequestRef, *, uid: str, resource_version: int) -> None:
         await self._wire.call("delete", lambda: self._api.delete(ref, uid, resource_version))
 
@@ -305,7 +351,7 @@ class Replica:
                 clock=Clock(),
                 metrics=_METRICS,
             ),
-            Limits(ack_wait=0.25),
+            Limits(ack_wait=0.25, max_members=world.profile.hold.max_alerts if world.profile.hold else 1000),
             process_id=name,
         )
         self.watching = asyncio.Event()
@@ -467,7 +513,7 @@ class World:
             if not reading.resolved:
                 tally = self.tallies.setdefault(reading.fingerprint, Tally())
                 tally.maybe += doubts
-                if outcome in (Outcome.CREATED, Outcome.DUPLICATE, Outcome.QUEUED):
+                if outcome in (Outcome.CREATED, Outcome.DUPLICATE, Outcome.QUEUED, Outcome.BUFFERED):
                     tally.accepted += 1
 
     # --- the end
@@ -504,16 +550,23 @@ class World:
         """What is wrong in the end: one line for each broken promise."""
         found = list(self.violations)
         held: dict[str, int] = {}
-        opened: dict[str, int] = {}
         for stored in [*self.api.listed(), *(gone for finals in self.api.finals.values() for gone in finals)]:
-            held[stored.fingerprint] = held.get(stored.fingerprint, 0) + stored.count
-        for stored in self.api.open_requests():
-            opened[stored.fingerprint] = opened.get(stored.fingerprint, 0) + 1
+            for fingerprint, count in counts(stored).items():
+                held[fingerprint] = held.get(fingerprint, 0) + count
+        if not self.profile.delete and any(times > 1 for times in self.api.born.values()):
+            found.append(f"more than one aggregated request of a window: {self.api.born}")
         for fingerprint in {**held, **self.tallies}:
             tally = self.tallies.get(fingerprint, Tally())
             count = held.get(fingerprint, 0)
-            if count < tally.accepted:
-                found.append(f"{fingerprint[:4]}: lost: {tally.accepted} accepted, {count} held")
+            withdrawn = self.redis.withdrawn.get(fingerprint, 0)
+            if count + withdrawn < tally.accepted:
+                found.append(
+                    f"{fingerprint[:4]}: lost: {tally.accepted} accepted, {count} held, {withdrawn} resolved before"
+                )
+            if exact_open and count + withdrawn > tally.accepted + tally.maybe:
+                found.append(
+                    f"{fingerprint[:4]}: {withdrawn} resolved in their window, and {count} of {tally.accepted} held"
+                )
             if count > tally.accepted + tally.maybe:
                 found.append(
                     f"{fingerprint[:4]}: surplus: {tally.accepted} accepted (+{tally.maybe}), {count} held"

@@ -9,8 +9,12 @@
 --   r, e     startsAt and end of the latest episode that ended
 --   m        what the open request's resolved annotation says
 --   p, q     the payload, and '1' where there is one (cheaper to ask for)
+--   W, K     the window that it is held in, and the chunk of it (windows.lua)
+--   c        highest generation that a member's sender knew as closed
+--   o        what made the request that is to be created, where it is not a new alert
 --   d        why the request cannot be written (it is among the dead letters)
 --   n:SLOT   what the slot has reached         b:SLOT  up to where that is settled
+--   z:SLOT   up to where it was settled by resolving, so that no request holds it
 --
 -- All times are Redis's own, so that replicas with wrong clocks agree. Keys of records are made of a prefix and the
 -- fingerprint: they share the hash tag of the keys that are declared, and two hundred key arguments cost a client more
@@ -79,7 +83,7 @@ local function unsettled(rec)
 end
 
 local function mark_pending(rec)
-  return rec.h and resolved_mark(rec.r, rec.e, rec.f) ~= (rec.m or '')
+  return (rec.h or rec.W) and resolved_mark(rec.r, rec.e, rec.f) ~= (rec.m or '')
 end
 
 -- The moments at which counts are written: all requests of the shard take turns, `spread` ms apart, so that a thousand

@@ -1,7 +1,7 @@
 -- Confirm what was seen in Kubernetes: settle the slots that are covered, and no others.
 --
 -- KEYS  1 queue
--- ARGV  1 record key prefix   2 MessagePack: {write interval ms, spread ms, confirmations}
+-- ARGV  1 root of the shard's keys   2 MessagePack: {write interval ms, spread ms, confirmations}
 --         confirmation: {fingerprint, {slot → settled}, open generation, closed generation, wrote, marked}
 -- Reply MessagePack: milliseconds until the next item is due, -1 where the queue is empty
 --
@@ -15,7 +15,7 @@ local turn = turns(queue, spread, now)
 
 for i, confirmation in ipairs(confirmations) do
   local fingerprint, covered, open, closed, wrote, marked = unpack(confirmation)
-  local key = ARGV[1] .. fingerprint
+  local key = ARGV[1] .. 'r:' .. fingerprint
   local rec = record(key)
   if next(rec) then
     local set = {}
@@ -39,9 +39,9 @@ for i, confirmation in ipairs(confirmations) do
       rec.h = nil
     end
     if wrote then put('w', string.format('%d', now)) end
-    if rec.t then redis.call('HDEL', key, 't') end
+    if rec.t or rec.o then redis.call('HDEL', key, 't', 'o') end
     if #set > 0 then redis.call('HSET', key, unpack(set)) end
-    if rec.d then
+    if rec.d or rec.W then
       redis.call('ZREM', queue, fingerprint)
     elseif #unsettled(rec) > 0 or mark_pending(rec) then
       local due = now

@@ -55,6 +55,9 @@ def fake_gateway() -> Iterator[FakeGateway]:
     fake = FakeGateway()
 
     class Webhooks(Handler):
+        def do_GET(self) -> None:
+            self.reply(fake.tell(self.path, dict(self.headers)))
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             self.reply(fake.answer(Post(time.monotonic(), self.path, dict(self.headers), body)))

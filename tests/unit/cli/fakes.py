@@ -46,16 +46,45 @@ def accepted(post: Post) -> Answer:
 
 @dataclass
 class FakeGateway:
-    """Answers webhooks by `script`, one entry each, and with `accepted` when that is used up."""
+    """Answers webhooks by `script`, one entry each, and with `accepted` when that is used up.
+
+    `/v1/storms` is answered by `looks`, one entry each, and by the last of them from then on.
+    """
 
     script: list[Answer | Callable[[Post], Answer]] = field(default_factory=list)
     posts: list[Post] = field(default_factory=list)
+    looks: list[Answer] = field(default_factory=lambda: [(200, {"windows": []})])
+    asked: list[dict[str, str]] = field(default_factory=list)
+    """The headers of whoever asked for the windows."""
     url: str = ""
 
     def answer(self, post: Post) -> Answer:
         self.posts.append(post)
         scripted = self.script.pop(0) if self.script else accepted
         return scripted(post) if callable(scripted) else scripted
+
+    def tell(self, path: str, headers: dict[str, str]) -> Answer:
+        if path != "/v1/storms":
+            return 404, {}
+        self.asked.append(headers)
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+
+def window(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """A window as `/v1/storms` has it: opened 20 s ago, due in 40.6."""
+    return {
+        "id": f"{number}f2e3d4c5b-1",
+        "group": "prod-api/PodOOMKilled",
+        "state": "holding",
+        "members": 2,
+        "threshold": 3,
+        "openedAt": "2026-01-31T09:00:00.400000000Z",
+        "lastMemberAt": "2026-01-31T09:00:10.000000000Z",
+        "dueAt": "2026-01-31T09:01:01.000000000Z",
+        "dueIn": 40.6,
+        "spilled": 0,
+        **changes,
+    }
 
 
 @dataclass

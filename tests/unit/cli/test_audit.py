@@ -92,6 +92,35 @@ def test_losses_surpluses_and_faults_are_code_1_and_listed(
         assert word in shown
 
 
+def test_what_a_window_may_still_hold_is_said_with_what_to_do(
+    fake_kubernetes: FakeKubernetes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "held.jsonl"
+    held = [
+        Attempt(
+            time="t1",
+            answered="t2",
+            delivery=f"d{at}",
+            labels={"alertname": "Down", "pod": str(at)},
+            status=202,
+            outcome="buffered",
+            fingerprint=fingerprint,
+        )
+        for at, fingerprint in enumerate(FINGERPRINTS)
+    ]
+    with Writer(log) as writer:
+        writer.write(held)
+    fake_kubernetes.items = [stored(FINGERPRINTS[0])]
+    words = ["audit", "--sent", str(log), "--kubeconfig", fake_kubernetes.kubeconfig]
+    assert main([*words, "-o", "json"]) == 1
+    found = result(capsys)
+    assert (found["lost"], found["inWindows"]) == (4, 4)
+    assert main(words) == 1
+    shown = capsys.readouterr().out
+    assert "4 alerts of the lost may still be held in windows" in shown
+    assert "--wait" in shown
+
+
 def test_a_list_that_expires_between_its_pages_is_begun_again(
     fake_kubernetes: FakeKubernetes, sent: str
 ) -> None:

@@ -98,6 +98,17 @@ def test_a_delivery_is_counted_as_often_as_its_answers_say(answers: Sequence[str
     assert delivered(attempts(*answers)) == span
 
 
+def a_storm(members: dict[str, int]) -> Request:
+    return Request(
+        name="prod/rr-storm",
+        open=True,
+        count=sum(members.values()),
+        occurrences=members,
+        problems=dict.fromkeys(members, ((), "")),
+        storm=True,
+    )
+
+
 def test_as_many_counted_as_accepted_is_clean() -> None:
     report = judge([*attempts("created"), *attempts("duplicate")], [request(2)])
     assert report.clean
@@ -140,16 +151,32 @@ def test_two_open_requests_of_one_fingerprint_are_a_finding() -> None:
 
 
 def test_a_member_of_a_storm_counts_and_is_open_with_it() -> None:
-    storm = Request(
-        name="prod/rr-storm",
-        open=True,
-        count=5,
-        occurrences={A: 2, B: 3},
-        problems={A: ((), ""), B: ((), "")},
-    )
+    storm = a_storm({A: 2, B: 3})
     sent = [*attempts("buffered"), *attempts("buffered"), *attempts("created", fingerprint=B)]
     report = judge(sent, [storm, request(1, fingerprint=B)])
     assert found(report) == [("a", 0, []), ("b", 3, [Finding.SURPLUS, Finding.OPEN_TWICE])]
+
+
+def test_what_a_request_of_its_own_and_a_storm_count_adds_up() -> None:
+    sent = [*attempts("created"), *attempts("buffered"), *attempts("buffered")]
+    assert judge(sent, [request(1, active=False), a_storm({A: 2, B: 1})]).clean
+
+
+def test_a_member_that_gave_up_its_count_is_not_open_twice() -> None:
+    own, sent = request(2), [*attempts("buffered"), *attempts("buffered")]
+    assert judge(sent, [own, a_storm({A: 0, B: 1})]).clean
+    assert found(judge(sent, [own, request(0, generation=2)])) == [("a", 0, [Finding.OPEN_TWICE])]
+
+
+def test_what_is_missing_may_still_be_in_a_window_as_far_as_one_held_it() -> None:
+    sent = [*attempts("created"), *attempts("buffered"), *attempts("buffered")]
+    report = judge(sent, [request(1)])
+    assert found(report) == [("a", -2, [Finding.LOSS])]
+    assert report.in_windows == 2
+    assert "2 may still be held in a window" in report.rows[0].detail
+    assert judge(sent, []).in_windows == 2
+    assert judge(sent, [request(2)]).in_windows == 1
+    assert judge(sent, [request(3)]).in_windows == judge(attempts("created"), []).in_windows == 0
 
 
 @pytest.mark.parametrize(("counted", "clean"), [(1, True), (2, True), (0, False), (3, False)])

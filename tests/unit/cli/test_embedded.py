@@ -10,10 +10,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.cli import embedded
+from gateway.config.loading import load
+from gateway.config.settings import Settings
 from tests.rig.fixtures import require
 
 
@@ -85,13 +88,13 @@ def test_every_next_step_can_be_run_as_it_stands(
     monkeypatch.setattr(sys, "argv", [".venv/bin/gateway"])
     kubeconfig = tmp_path_factory.mktemp("a folder") / "kubeconfig"
     running = embedded.Embedded(
-        "http://127.0.0.1:9000", "http://127.0.0.1:9001/metrics", kubeconfig, asyncio.Event()
+        "http://127.0.0.1:9000", "http://127.0.0.1:9001/metrics", kubeconfig, asyncio.Event(), Settings()
     )
     embedded.print_next_steps(running)
     steps = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
     ours = [step for step in steps if step[0] == ".venv/bin/gateway"]
-    assert [step[1] for step in ours] == ["send", "send", "audit"]
-    assert all(step[step.index("--url") + 1] == running.url for step in ours if step[1] == "send")
+    assert [step[1] for step in ours] == ["storms", "send", "send", "send", "audit"]
+    assert all(step[step.index("--url") + 1] == running.url for step in ours if step[1] != "audit")
     audit = ours[-1]
     assert audit[audit.index("--kubeconfig") + 1] == str(kubeconfig)
     assert steps[0][:3] == ["kubectl", "--kubeconfig", str(kubeconfig)]
@@ -116,6 +119,32 @@ def test_the_demo_shows_its_requests_and_leaves_nothing_behind(tmp_path: Path) -
     assert any(line.startswith("prod-api ") for line in table)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("configured", "seconds"),
+    [
+        ({}, (2, 2, 300)),
+        ({"hold": "7s"}, (7, 2, 300)),
+        ({"hold": "60s", "inactivity": "60s"}, (60, 60, 300)),
+        ({"hold": "1s", "max_window": "1500ms"}, (1, 1.5, 1.5)),
+        ({"threshold": 5}, (2, 2, 300)),
+    ],
+)
+def test_windows_are_short_as_far_as_nobody_configured_them(
+    configured: dict[str, Any], seconds: tuple[float, float, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = load(None, {}, [f"storm.{key}={value}" for key, value in configured.items()])
+    short = load(
+        None,
+        {},
+        [*embedded.short_windows(wanted), *(f"storm.{key}={value}" for key, value in configured.items())],
+    )
+    assert (short.storm.hold, short.storm.inactivity, short.storm.max_window) == seconds
+    embedded.print_windows(embedded.Embedded("", "", Path(), asyncio.Event(), short))
+    shown = capsys.readouterr().out
+    assert f"New problems are held for {seconds[0]}s" in shown
+    assert ("That is short" in shown) == (seconds[0] <= 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -40,7 +40,7 @@ def test_a_sound_alert_shows_its_decisions_and_its_request(
     (alert,) = explained(capsys)
     assert alert["fate"] == "taken"
     assert alert["resource"] == "prod-api:Pod:web-1"
-    assert (alert["severity"], alert["mode"], alert["policy"]) == ("critical", "immediate", "allow")
+    assert (alert["severity"], alert["mode"], alert["policy"]) == ("critical", "hold", "allow")
     request = alert["request"]
     assert request["metadata"]["namespace"] == "prod-api"
     assert request["metadata"]["name"] == f"rr-podoomkilled-{alert['fingerprint'][:10]}-1"
@@ -54,6 +54,60 @@ def test_a_problem_that_is_twice_in_the_body_is_one_request_with_count_2(
     requests = [alert["request"] for alert in explained(capsys)]
     assert {request["spec"]["deduplication"]["occurrenceCount"] for request in requests} == {2}
     assert len({request["metadata"]["name"] for request in requests}) == 1
+
+
+def pods(number: int, **labels: str) -> list[Any]:
+    return [{"labels": {**GOOD["labels"], "pod": f"web-{at}", **labels}} for at in range(number)]
+
+
+IMMEDIATE = """storm.rules=[{matchers: ['severity="critical"'], mode: immediate}]"""
+
+
+def test_how_it_would_be_held_is_told_with_what_decides(
+    body: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["explain", write(body, *pods(1), *pods(1, severity="info")), "--set", IMMEDIATE]
+    assert main([*words, "--set", "storm.hold=1500ms", "-o", "json"]) == 0
+    immediate, held = explained(capsys)
+    assert (immediate["mode"], immediate["modeRule"], immediate["hold"]) == (
+        "immediate",
+        "storm.rules[0]",
+        None,
+    )
+    assert (held["mode"], held["modeRule"]) == ("hold", "storm")
+    assert held["hold"] == {
+        "threshold": 3,
+        "hold": "1500ms",
+        "inactivity": "60s",
+        "maxWindow": "5m",
+        "emit": "on_close",
+    }
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "immediate" in shown
+    assert "hold 60s" in shown
+
+
+def test_a_body_with_enough_of_a_group_is_a_storm(body: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = {"labels": {"alertname": "Other", "namespace": "prod-api"}}
+    assert main(["explain", write(body, *pods(3), alone), "-o", "json"]) == 0
+    *members, other = explained(capsys)
+    assert [(alert["storm"], alert["request"]) for alert in members] == [(True, None)] * 3
+    assert other["storm"] is False
+    assert other["request"] is not None
+    assert main(["explain", "-v", str(body)]) == 0
+    assert capsys.readouterr().out.count("a member of an aggregated request") == 3
+    assert main(["explain", str(body)]) == 0
+    assert capsys.readouterr().out.count(" storm") == 3
+
+
+def test_the_same_problem_again_is_no_storm_and_neither_is_what_is_not_held(
+    body: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", write(body, *pods(2), *pods(2)), "-o", "json"]) == 0
+    assert not any(alert["storm"] for alert in explained(capsys))
+    assert main(["explain", write(body, *pods(5)), "-o", "json", "--set", IMMEDIATE]) == 0
+    assert not any(alert["storm"] for alert in explained(capsys))
 
 
 def test_a_resolved_alert_makes_no_request(body: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ def own(count: Any = 3, applied: str | None = None, **changes: Any) -> dict[str,
     return item | changes
 
 
-def storm(count: int, members: object) -> dict[str, Any]:
+def storm(count: int, members: object, **more: Any) -> dict[str, Any]:
     data = base64.b64encode(json.dumps({"members": members}).encode()).decode()
     return {
         "metadata": {"namespace": "prod", "name": "rr-down-storm-1"},
@@ -44,6 +44,7 @@ def storm(count: int, members: object) -> dict[str, Any]:
             "signalLabels": {"alertname": "Down"},
             "providerData": data,
             "deduplication": {"occurrenceCount": count},
+            **more,
         },
     }
 
@@ -88,6 +89,10 @@ def test_a_request_is_open_until_its_phase_is_terminal_or_it_is_being_deleted(
         storm(3, [{"fingerprint": A, "occurrences": 2}]),
         storm(2, [{"fingerprint": A}]),
         storm(2, None),
+        storm(2, [{"fingerprint": A, "occurrences": 1}, {"fingerprint": A, "occurrences": 1}]),
+        storm(2, [{"fingerprint": A, "occurrences": 2, "marks": {"0.1": "0-1"}}]),
+        storm(2, [{"fingerprint": A, "occurrences": 2, "marks": {"0.1": "2"}}]),
+        storm(2, [{"fingerprint": A, "occurrences": 2}], stormAlertCount=3),
         {},
     ],
 )
@@ -98,12 +103,28 @@ def test_a_request_that_contradicts_itself_is_a_fault(item: dict[str, Any]) -> N
 def test_an_aggregated_request_holds_its_members() -> None:
     members = [
         {"fingerprint": A, "occurrences": 2, "labels": {"pod": "a"}},
-        {"fingerprint": "b" * 64, "occurrences": 1, "labels": {"pod": "b"}},
+        {
+            "fingerprint": "b" * 64,
+            "occurrences": 1,
+            "labels": {"pod": "b"},
+            "marks": {"0.1": "0-1", "1.4": "0-0"},
+        },
     ]
-    request = read_request(storm(3, members), TERMINAL)
+    request = read_request(storm(3, members, stormAlertCount=2), TERMINAL)
     assert request.fault is None
+    assert request.storm
     assert request.occurrences == {A: 2, "b" * 64: 1}
     assert request.problems[A] == problem_key({"alertname": "Down", "pod": "a"}, {})
+
+
+def test_it_holds_what_it_counts_while_it_is_open() -> None:
+    assert read_request(own(), TERMINAL).holds(A)
+    assert not read_request(own(), TERMINAL).holds("b" * 64)
+    assert not read_request(own(status={"overallPhase": "Failed"}), TERMINAL).holds(A)
+    assert read_request(own(count=0, applied="{}"), TERMINAL).holds(A)
+    members = [{"fingerprint": A, "occurrences": 0}, {"fingerprint": "b" * 64, "occurrences": 1}]
+    request = read_request(storm(1, members), TERMINAL)
+    assert (request.holds(A), request.holds("b" * 64)) == (False, True)
 
 
 @pytest.mark.parametrize(

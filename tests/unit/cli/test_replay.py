@@ -255,7 +255,10 @@ def test_a_speed_that_is_none_is_a_usage_error(speed: str, tmp_path: Path) -> No
         main(["replay", str(tmp_path), f"--speed={speed}"])
 
 
-def test_the_recording_of_the_demo_can_be_played(fake_gateway: FakeGateway) -> None:
-    path = Path(gateway.__file__).parent / "dev" / "recordings" / "incident.jsonl"
+@pytest.mark.parametrize(("name", "webhooks"), [("incident", 16), ("storm", 40)])
+def test_the_recordings_of_the_demo_can_be_played(
+    fake_gateway: FakeGateway, name: str, webhooks: int
+) -> None:
+    path = Path(gateway.__file__).parent / "dev" / "recordings" / f"{name}.jsonl"
     assert replay(fake_gateway, path, "--speed", "max", "--shift-times") == 0
-    assert len(fake_gateway.posts) == 16
+    assert len(fake_gateway.posts) == webhooks

@@ -121,10 +121,37 @@ def test_the_environment_reaches_every_depth_and_type() -> None:
         ("classify: {priority: [{matchers: ['a=b'], priority: P9}]}", "expected P0, P1, P2 or P3"),
         (
             "dedup: {rules: [{matchers: ['a=b'], ignore: [alertname]}]}",
-            "dedup.rules: rule 0 ignores alertname",
+            "dedup.rules[0].ignore: holds alertname, which always counts",
         ),
         ("dedup: {terminal_phases: []}", "dedup.terminal_phases: is empty"),
         ("storm: {hold: 10m}", "storm.max_window: is shorter than storm.hold"),
+        ("storm: {threshold: 1001}", "storm.threshold: is more than storm.max_alerts"),
+        ("storm: {max_alerts: 2001}", "storm.max_alerts: 2001 is out of range; expected at most 2000"),
+        ("storm: {max_alerts: 2}", "so it is never reached; expected at most 2"),
+        (
+            """storm: {rules: [{matchers: ['a=b']}, {matchers: ['a=b'], hold: 301s}]}""",
+            "storm.rules[1].hold: is longer than storm.max_window; expected at most 5m",
+        ),
+        (
+            """storm: {hold: 90s, rules: [{matchers: ['a=b'], max_window: 1m}]}""",
+            "storm.rules[0].max_window: is shorter than the hold of 90s; expected at least as long",
+        ),
+        (
+            """storm: {rules: [{matchers: ['a=b'], hold: 10s, max_window: 9s}]}""",
+            "storm.rules[0].max_window: is shorter than the hold of 10s",
+        ),
+        (
+            """storm: {rules: [{matchers: ['a=b'], threshold: 1001}]}""",
+            "storm.rules[0].threshold: is more than storm.max_alerts",
+        ),
+        (
+            """storm: {rules: [{matchers: ['a=b'], mode: immediate, hold: 1h}]}""",
+            "storm.rules[0].hold: does nothing where mode is immediate; leave it out",
+        ),
+        (
+            """storm: {rules: [{matchers: ['a=b'], emit: sometimes}]}""",
+            "storm.rules[0].emit: 'sometimes' is not allowed; expected on_close or on_threshold",
+        ),
         ("server: {port: 9090}", "server.metrics_port: is server.port, too"),
         ("auth: {mode: bearer}", "auth.tokens_file: mode bearer needs it"),
         ("storm: {hold: 1s}\nstorm: {hold: 2s}", "line 2 gives 'storm' again"),
@@ -175,6 +202,41 @@ def test_what_follows_from_a_faulty_key_is_not_told_again(file: Any) -> None:
     assert len(faults(file("server: {host: 0.0.0.0}\nauth: {mode: beerer}"))) == 1
     assert len(faults(file("server: {host: 0.0.0.0}\nauth: 7"))) == 1
     assert len(faults(file("storm: {hold: 1h, max_window: soon}"))) == 1
+    # What a rule takes from the section is the section's fault, told there and once.
+    assert len(faults(file("storm: {hold: 1h, rules: [{matchers: ['a=b']}, {matchers: ['c=d']}]}"))) == 1
+    assert len(faults(file("storm: {threshold: 0, rules: [{matchers: ['a=b'], threshold: 3}]}"))) == 1
+
+
+def test_every_fault_of_every_rule_is_told_with_where_the_rules_are_from() -> None:
+    rules = (
+        "[{matchers: ['a=b'], hold: 1h, threshold: 2000}, "
+        "{matchers: ['c=d'], mode: immediate, hold: 1s, emit: on_close}]"
+    )
+    found = faults(None, {"GATEWAY__STORM__RULES": rules})
+    assert [fault.partition(": ")[0] for fault in found] == [
+        f"storm.rules[{place} (GATEWAY__STORM__RULES)"
+        for place in ("0].hold", "0].threshold", "1].emit", "1].hold")
+    ]
+
+
+@pytest.mark.parametrize(
+    "storm",
+    [
+        "threshold: 1",
+        "threshold: 1000",
+        "buffer_size: 2000",
+        "max_alerts: 3",
+        "max_alerts: 2000",
+        "inactivity: 1h",
+        "hold: 5m",
+        "rules: [{matchers: ['a=b'], threshold: 1000}]",
+        "rules: [{matchers: ['a=b'], hold: 10m, max_window: 10m}]",
+        "rules: [{matchers: ['a=b'], hold: null, mode: immediate}]",
+        "hold: 6m, max_window: 6m, rules: [{matchers: ['a=b'], hold: 1s, max_window: 1s}]",
+    ],
+)
+def test_what_is_merely_unusual_is_taken(file: Any, storm: str) -> None:
+    load(file(f"storm: {{{storm}}}"), {})
 
 
 def test_a_password_is_never_part_of_a_message(file: Any) -> None:

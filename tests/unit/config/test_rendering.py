@@ -19,7 +19,10 @@ policy:
   rules: [{matchers: ['{namespace=~"a|b\\.c", "odd name"!="é\n\"q\""}'], action: allow}]
 dedup: {exclude_labels: [], rules: [{matchers: ['job="x"'], by: labels, ignore: [pod]}, {matchers: ['a=b']}]}
 classify: {environment_label: env, priority: [{matchers: ['severity="critical"'], priority: P0}]}
-storm: {rules: [{matchers: ['alertname="A"'], mode: immediate}, {matchers: ['x=y'], threshold: 9, hold: 333us}]}
+storm:
+  rules:
+    - {matchers: ['alertname="A"'], mode: immediate}
+    - {matchers: ['x=y'], threshold: 9, hold: 333us, emit: on_threshold}
 redis: {url: 'redis://:pass@h:1/0', timeout: 10.5ms}
 kubernetes: {namespaces: [a, b]}
 breakers: {redis: {failure_rate: 1}}

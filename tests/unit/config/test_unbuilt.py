@@ -33,9 +33,8 @@ def test_a_promise_that_cannot_be_kept_stops_the_start(path: str, value: str) ->
 
 
 def test_a_key_that_only_tunes_something_unbuilt_is_taken_with_a_warning() -> None:
-    sets = ["storm.hold=30s", "breakers.redis={open_for: 3s}", "rate_limit.by=source"]
+    sets = ["storm={hold: 30s, emit: on_threshold}", "breakers.redis={open_for: 3s}", "rate_limit.by=source"]
     assert warnings(load(None, {}, sets)) == [
-        "storm.hold has no effect yet: storm windows are not built",
         "rate_limit.by has no effect yet: rate limits are not built",
         "breakers.redis has no effect yet: circuit breakers are not built",
     ]

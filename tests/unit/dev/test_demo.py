@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -87,6 +88,25 @@ async def test_all_is_posted_in_order_as_alertmanager_would(listener: Listener) 
     assert listener.agents == {"Alertmanager/demo"}
 
 
+def test_the_storm_is_many_problems_of_one_group_and_begins_slowly() -> None:
+    steps = list(demo.steps(NOW, "storm"))
+    labels = [alert["labels"] for step in steps for alert in step.body["alerts"]]
+    assert len({one["pod"] for one in labels}) == len(labels) == 40
+    assert len({(one["namespace"], one["alertname"]) for one in labels}) == 1
+    assert {one["namespace"] for one in labels} <= set(DEMO_NAMESPACES)
+    # Whoever looks every 100 ms sees the window below its threshold, and nobody waits long for all of it.
+    assert steps[0].after == 0
+    assert steps[2].after > 0.5
+    assert 1 < steps[-1].after < 3
+
+
+async def test_paced_it_takes_as_long_as_when_it_was_recorded(listener: Listener) -> None:
+    began = time.monotonic()
+    await demo.play(listener.url, "storm", paced=True)
+    assert time.monotonic() - began > list(demo.steps(NOW, "storm"))[-1].after
+    assert len(listener.heard) == 40
+
+
 async def test_a_gateway_that_refuses_or_is_not_there_is_reported(listener: Listener) -> None:
     listener.code = 503
     with pytest.raises(demo.DemoFailed, match="503"):
@@ -130,7 +150,10 @@ async def test_the_cluster_comes_with_namespaces_and_the_table_reads_it_back(tmp
         api.create(kind, "staging", a_request("late", "P2", annotations=mark))
         api.create(kind, "prod-api", a_request("soon", "P0"))
         api.patch(kind, "prod-api", "soon", MERGE, {"status": {"overallPhase": "Executing"}}, status=True)
-        first, second = await demo.table(kubeconfig)
+        many = a_request("storm", "P3")
+        many["spec"] |= {"isStorm": True, "stormAlertCount": 40}
+        api.create(kind, "dev", many)
+        first, second, third = await demo.table(kubeconfig)
     assert (first.namespace, first.name, first.priority, first.phase) == (
         "prod-api",
         "soon",
@@ -144,6 +167,7 @@ async def test_the_cluster_comes_with_namespaces_and_the_table_reads_it_back(tmp
         4,
     )
     assert (first.resolved, second.resolved, second.phase, second.storm) == (False, True, "", False)
+    assert (first.problems, third.problems, third.storm) == (1, 40, True)
     assert 0 <= first.age < 60
     assert not folder.exists()
     with pytest.raises(demo.DemoFailed, match="does not answer"):

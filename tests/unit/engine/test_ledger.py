@@ -34,6 +34,9 @@ def a_signal() -> Signal:
 class Source:
     starts_at: str = ""
 
+    def hold(self) -> None:
+        return None
+
     def signal(self) -> Signal:
         return a_signal()
 
@@ -135,3 +138,23 @@ def test_any_order_of_taking_and_confirming_tells_each_occurrence_once(moves: li
     assert told == min(slot.acc, slot.conf)
     assert slot.unconfirmed == slot.acc - told
     assert ledger.unconfirmed == (1 if slot.acc > slot.conf else 0)
+
+
+def test_what_resolved_in_its_window_is_settled_without_being_confirmed() -> None:
+    ledger = Ledger("p")
+    slot = ledger.open(FINGERPRINT, 0.0)
+    ledger.taken(slot, ledger.send(slot, 2, 0.0), Source(), 0.0)
+
+    ledger.withdraw(slot, 2)
+
+    assert slot.unconfirmed == 0
+    assert ledger.unconfirmed == 0
+    assert ledger.send(slot, 1, 1.0) == 3
+    assert ledger.taken(slot, 3, Source(), 1.0) == 0
+    assert ledger.confirm(slot, 3) == 1
+
+
+def test_window_ids_are_never_proposed_twice() -> None:
+    ledger = Ledger("p")
+
+    assert len({ledger.propose_window() for _ in range(100)}) == 100

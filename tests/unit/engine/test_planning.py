@@ -12,10 +12,14 @@ from gateway.engine.planning import (
     Gone,
     Knowledge,
     Known,
+    Place,
     Refresh,
     Settled,
     Step,
     View,
+    joining,
+    on_request,
+    place,
     plan,
 )
 from gateway.model import RequestRef
@@ -144,3 +148,55 @@ def test_a_stale_snapshot_leaves_the_annotation_alone() -> None:
 
     assert isinstance(planned, Count)
     assert planned.resolved_at == LATE
+
+
+def storm(window: str, marks: Marks, *, opened: bool = True) -> Known:
+    ref = RequestRef("prod", f"rr-a-storm-{window}")
+    return Known(ref, f"uid-{window}", 7, 0, opened, marks, window=window, count=9)
+
+
+def test_a_member_that_nobody_holds_belongs_to_its_window() -> None:
+    assert place(View(), wanted(s=2), "w") is Place.HERE
+    assert place(View([request(1, {"s": ((0, 1),)}, opened=False)]), wanted(s=2), "w") is Place.HERE
+
+
+def test_a_member_with_an_open_request_of_its_own_is_counted_there() -> None:
+    view = View([request(1, {"t": ((0, 1),)}), storm("w", {"u": ((0, 1),)})])
+
+    assert place(view, wanted(s=2), "w") is Place.ELSEWHERE
+
+
+def test_a_slot_that_the_window_counts_already_goes_on_there() -> None:
+    view = View([request(1, {"t": ((0, 1),)}), storm("w", {"s": ((0, 1),)})])
+
+    assert place(view, wanted(s=2), "w") is Place.HERE
+    assert on_request(view, wanted(s=2), "w").marks == {"s": ((0, 2),)}
+
+
+def test_a_member_that_another_window_holds_is_counted_there() -> None:
+    view = View([storm("v", {"t": ((0, 1),)})])
+
+    assert place(view, wanted(s=2), "w") is Place.ELSEWHERE
+
+
+def test_a_member_of_which_all_is_counted_has_no_place() -> None:
+    closed = View([storm("w", {"s": ((0, 2),)}, opened=False)])
+
+    assert place(closed, wanted(s=2), "w") is Place.NOWHERE
+    assert place(View([storm("w", {"s": ((0, 2),)})]), wanted(s=2), "w") is Place.NOWHERE
+    assert place(View(gone=[Gone(0, {"s": ((0, 2),)})]), wanted(s=2), "w") is Place.NOWHERE
+
+
+def test_who_joins_brings_the_rest_and_what_is_settled() -> None:
+    view = View([request(1, {"s": ((0, 3),), "t": ((0, 5),)}, opened=False)])
+
+    assert joining(view, wanted(s=4)) == {"s": ((3, 4),), "t": ((5, 5),)}
+
+
+def test_a_duplicate_without_an_own_request_is_counted_on_the_aggregated_one() -> None:
+    held = storm("w", {"s": ((0, 1),)})
+
+    planned = step(View([held]), wanted(s=2), arbitrated=False)
+
+    assert isinstance(planned, Count)
+    assert planned.request is held

@@ -50,7 +50,7 @@ def desk() -> Desk:
     return Desk()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_desk() -> type[Desk]:
     """Makes an intake with other settings."""
     return Desk

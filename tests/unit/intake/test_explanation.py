@@ -53,6 +53,8 @@ def test_every_decision_is_told_with_its_rule(make_desk: Any) -> None:
             "priorityRule": "shipped: critical in production",
         },
         "policy": {"allowed": True, "rule": "policy.default", "reason": ""},
+        "hold": [3, 60_000, 60_000, 300_000, False, 100, 1000],
+        "holdRule": "storm",
     }
 
 
@@ -62,6 +64,26 @@ def test_configured_rules_are_told_by_their_path(make_desk: Any) -> None:
     assert found.classification is not None
     assert found.identity.rule == "dedup.rules[0]"
     assert found.classification.priority_rule == "classify.priority[0]"
+
+
+def test_how_it_is_held_is_told_with_its_rule(make_desk: Any) -> None:
+    rules = """storm.rules=[{matchers: ['team="a"'], mode: immediate}, {matchers: ['team="b"'], hold: 5s}]"""
+    alerts = [{"labels": {"alertname": "A", "team": team}} for team in "abc"]
+    at_once, shortly, default = explained(make_desk(rules), *alerts)
+    assert (at_once.hold, at_once.hold_rule) == (None, "storm.rules[0]")
+    assert shortly.hold is not None
+    assert (shortly.hold.hold, shortly.hold_rule) == (5000, "storm.rules[1]")
+    assert default.hold is not None
+    assert (default.hold.hold, default.hold_rule) == (60_000, "storm")
+
+
+def test_what_opens_no_request_is_not_held(make_desk: Any) -> None:
+    resolved, denied = explained(
+        make_desk(*SETS),
+        {"labels": {"alertname": "A"}, "status": "resolved"},
+        {"labels": {"alertname": "A", "namespace": "kube-system"}},
+    )
+    assert (resolved.hold, resolved.hold_rule) == (denied.hold, denied.hold_rule) == (None, "")
 
 
 def test_what_is_not_taken_is_explained_too(make_desk: Any) -> None:

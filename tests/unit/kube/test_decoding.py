@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
 from itertools import pairwise
 from typing import Any
 
@@ -23,11 +24,22 @@ from gateway.kube.decoding import (
     decode_line,
     decode_page,
 )
+from gateway.kube.objects import window_fingerprint
+from gateway.kube.stored import MemberMarks
 from gateway.model import RequestRef
 
 FP = "1a2b3c4d5e" + "f" * 54
 DECODE = RequestDecoder(["Completed", "Failed"])
 PREFIX = "remediation.kubernaut.io/"
+
+
+def provider_data(**fields: Any) -> str:
+    member = {"fingerprint": FP, "resource": "n:Pod:p", "occurrences": 2, "startsAt": "", "labels": {}}
+    data = {"processes": ["p1"], "members": [{**member, "marks": {"0.4": "0-2"}}]}
+    return b64encode(json.dumps(data | fields).encode()).decode()
+
+
+PROVIDER_DATA = provider_data()
 
 
 def request(**fields: Any) -> dict[str, Any]:
@@ -54,13 +66,14 @@ def test_what_matters_is_read_and_the_rest_skipped() -> None:
                     "labels": {PREFIX + "generation": "12", PREFIX + "window": "w1", "other": "x"},
                     "annotations": {
                         PREFIX + "applied": "marks",
+                        PREFIX + "source": "recovery",
                         PREFIX + "signal-resolved-at": "at",
                         PREFIX + "signal-resolved-starts-at": "since",
                         "other": "x",
                     },
                     "managedFields": [{"fieldsV1": {"f:x": {}}}],
                 },
-                spec={"isStorm": True, "signalLabels": {"a": "b"}},
+                spec={"isStorm": True, "signalLabels": {"a": "b"}, "providerData": PROVIDER_DATA},
                 status={"overallPhase": "Analyzing", "other": 1},
             )
         )
@@ -71,6 +84,11 @@ def test_what_matters_is_read_and_the_rest_skipped() -> None:
     assert (stored.fingerprint, stored.signal_name, stored.window) == (FP, "A", "w1")
     assert (stored.applied, stored.resolved_at, stored.resolved_starts_at) == ("marks", "at", "since")
     assert (stored.is_storm, stored.open, stored.phase, stored.deleted) == (True, True, "Analyzing", False)
+    assert (stored.members, stored.damaged, stored.source) == (
+        {FP: MemberMarks({"p1.4": "0-2"})},
+        False,
+        "recovery",
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,6 +141,49 @@ def test_the_generation_is_the_label_s_or_that_of_a_name_only_the_gateway_gives(
 ) -> None:
     labels = {} if label is None else {PREFIX + "generation": label}
     assert DECODE(encoded(request(metadata={"name": name, "labels": labels}))).generation == generation
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "no base64!",
+        7,
+        b64encode(b"no JSON").decode(),
+        b64encode(b"{}").decode(),
+        b64encode(b'{"namespace":"n","resource":{"kind":"Pod","name":"p"}}').decode(),
+        provider_data(processes=[]),
+        provider_data(processes="p1"),
+        provider_data(members=[{"fingerprint": FP}]),
+        provider_data(members=2 * json.loads(b64decode(PROVIDER_DATA))["members"]),
+        PROVIDER_DATA[:-8],
+    ],
+)
+def test_members_that_cannot_be_read_are_said_to_be_damaged_and_the_rest_is_read(text: Any) -> None:
+    spec = {"isStorm": True} | ({} if text is None else {"providerData": text})
+    stored = DECODE(encoded(request(spec=spec)))
+    assert (stored.members, stored.damaged, stored.count) == ({}, True, 3)
+
+
+@pytest.mark.parametrize("text", [PROVIDER_DATA, "no base64!", 7])
+def test_the_provider_data_of_an_own_request_are_not_looked_at(text: Any) -> None:
+    stored = DECODE(encoded(request(spec={"providerData": text})))
+    assert (stored.members, stored.damaged) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("window", "name", "found"),
+    [
+        ("w7f3", "rr-a-storm-w7f3", "w7f3"),
+        ("w7f3", "rr-a-storm-b-storm-w7f3", "w7f3"),
+        ("w7f3", "rr-a-storm-other", ""),
+        ("w7f3", "foreign", ""),
+    ],
+)
+def test_a_window_whose_label_was_stripped_is_told_by_the_name(window: str, name: str, found: str) -> None:
+    spec = {"isStorm": True, "signalFingerprint": window_fingerprint(window), "providerData": PROVIDER_DATA}
+    assert DECODE(encoded(request(metadata={"name": name}, spec=spec))).window == found
 
 
 _BROKEN = [

@@ -4,14 +4,17 @@ early."""
 from __future__ import annotations
 
 import tracemalloc
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.kube.index import TOMB_LIFE, Index
-from gateway.kube.stored import Stored
+from gateway.kube.objects import window_fingerprint
+from gateway.kube.stored import MemberMarks, Stored
 from gateway.model import RequestRef
 
 FP = "a" * 64
@@ -256,6 +259,164 @@ def test_twenty_thousand_requests_fit_in_forty_megabytes() -> None:
     used, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert used < 40e6
+
+
+# --- aggregated requests
+
+
+def storm(version: int = 1, window: str = "w1", **fields: Any) -> Stored:
+    """`members`: fingerprint → marks of one slot, as text."""
+    marks = {key: MemberMarks({"p.1": text}) for key, text in fields.pop("members", {}).items()}
+    fields = {"fingerprint": window_fingerprint(window), "generation": 0, "is_storm": True} | fields
+    return stored(f"rr-a-storm-{window}", version, window=window, members=marks, **fields)
+
+
+def test_a_storm_can_be_read_by_its_window_and_by_each_member(index: Index) -> None:
+    request = storm(members={FP: "0-1", OTHER: "0-2"})
+    index.apply(request)
+    assert index.window("w1") is request
+    assert list(index.holding(FP)) == list(index.holding(OTHER)) == [request]
+    assert index.requests(FP) == ()
+    assert index.open(FP) is None
+    assert index.window("w2") is None
+    assert list(index.holding("c" * 64)) == []
+
+
+def test_closed_storms_still_hold_their_members(index: Index) -> None:
+    first, second = storm(members={FP: "0-1"}, open=False), storm(2, "w2", members={FP: "1-2", OTHER: "0-1"})
+    index.apply(first)
+    index.apply(second)
+    assert {request.window for request in index.holding(FP)} == {"w1", "w2"}
+    assert [request.window for request in index.holding(OTHER)] == ["w2"]
+    assert index.window("w1") is first
+
+
+def test_of_one_window_s_requests_in_two_namespaces_the_open_one_is_named(index: Index) -> None:
+    index.apply(storm(9, members={FP: "0-1"}, open=False))
+    there = storm(3, members={FP: "0-1"}, namespace="fallback", uid="other")
+    index.apply(there)
+    assert index.window("w1") is there
+
+
+def test_members_hear_of_a_storm_when_it_is_new_when_it_closes_and_when_it_is_gone(
+    index: Index, told: list[str]
+) -> None:
+    everyone = [window_fingerprint("w1"), FP, OTHER]
+    members = {FP: "0-1", OTHER: "0-2"}
+    index.apply(storm(1, members=members))
+    assert told == everyone
+    index.apply(storm(2, members=members, open=False))
+    assert told == 2 * everyone
+    index.remove(RequestRef("prod", "rr-a-storm-w1"), "uid-rr-a-storm-w1", 1.0)
+    assert told == 3 * everyone
+    assert [tomb.members for tomb in index.holding_tombs(FP)] == [storm(members=members).members]
+
+
+def test_otherwise_only_those_whose_marks_changed_hear_of_it(index: Index, told: list[str]) -> None:
+    own = window_fingerprint("w1")
+    index.apply(storm(1, members={FP: "0-1", OTHER: "0-2"}))
+    del told[:]
+    index.apply(storm(2, members={FP: "0-1", OTHER: "0-3"}))
+    assert told == [own, OTHER]
+    index.apply(storm(3, members={FP: "0-1", OTHER: "0-3"}, phase="Analyzing"))
+    assert told == [own, OTHER, own]
+    index.apply(storm(4, members={FP: "0-1", OTHER: "0-3", "c" * 64: "0-1"}))
+    assert told == [own, OTHER, own, own, "c" * 64]
+    index.apply(storm(2, members={FP: "0-1"}))
+    assert len(told) == 5
+    index.apply(storm(5, members={FP: "0-1"}))
+    assert told[5:] == [own, OTHER, "c" * 64]
+    assert list(index.holding(OTHER)) == []
+
+
+def test_a_storm_whose_members_can_no_longer_be_read_holds_none(index: Index, told: list[str]) -> None:
+    index.apply(storm(1, members={FP: "0-1"}))
+    del told[:]
+    index.apply(storm(2, members={}, damaged=True))
+    assert list(index.holding(FP)) == []
+    assert told == [window_fingerprint("w1"), FP]
+    index.apply(storm(3, members={FP: "0-1"}))
+    assert len(index.holding(FP)) == 1
+
+
+def test_a_tomb_of_a_storm_lives_an_hour(index: Index) -> None:
+    request = storm(members={FP: "0-1", OTHER: "0-1"})
+    index.apply(request)
+    index.remove(request.ref, request.uid, 0.0)
+    tomb = index.window_tomb("w1")
+    assert tomb is not None
+    assert list(index.holding_tombs(OTHER)) == [tomb]
+    assert index.window("w1") is None
+    assert index.expire(TOMB_LIFE) == 1
+    assert index.window_tomb("w1") is None
+    assert list(index.holding_tombs(OTHER)) == []
+
+
+def test_a_tomb_learns_the_final_members_that_arrive_after_it(index: Index, told: list[str]) -> None:
+    index.apply(storm(5, members={FP: "0-1"}))
+    index.remove(RequestRef("prod", "rr-a-storm-w1"), "uid-rr-a-storm-w1", 1.0)
+    del told[:]
+    last = storm(8, members={FP: "0-1", OTHER: "0-4"})
+    index.remove(last.ref, last.uid, 2.0, last)
+    assert OTHER in told
+    assert [tomb.resource_version for tomb in index.holding_tombs(OTHER)] == [8]
+    assert len(index.holding_tombs(FP)) == 1
+
+
+def test_a_thousand_members_take_less_than_a_megabyte_however_often_they_are_seen() -> None:
+    def sighting(version: int) -> Stored:
+        members = {
+            sha256(str(n).encode()).hexdigest(): MemberMarks(
+                {f"{process}.{n + 1000}": f"0-{n % 90 + 10}" for process in ("0123456789", "abcdef0123")}
+            )
+            for n in range(1000)
+        }
+        return msgspec.structs.replace(storm(version), members=members)
+
+    tracemalloc.start()
+    index = Index()
+    for version in range(1, 6):
+        index.apply(sighting(version))
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 1e6
+
+
+_MEMBERS = st.dictionaries(st.sampled_from(["a" * 64, "b" * 64, "c" * 64]), st.sampled_from(["0-1", "0-2"]))
+_SIGHTINGS = st.lists(
+    st.tuples(st.sampled_from(["w1", "w2"]), st.integers(1, 6), st.integers(0, 1), _MEMBERS, st.booleans()),
+    max_size=12,
+)
+
+
+@given(_SIGHTINGS, st.sets(st.integers(0, 11)))
+def test_who_is_held_by_what_is_always_what_the_requests_say(
+    sightings: list[tuple[str, int, int, dict[str, str], bool]], deletions: set[int]
+) -> None:
+    index = Index()
+    heard: dict[str, list[tuple[str, MemberMarks, bool]]] = {}
+
+    def look(fingerprint: str) -> list[tuple[str, MemberMarks, bool]]:
+        return sorted(
+            (s.uid, s.members[fingerprint], s.open) for s in index.holding(fingerprint) if s.members
+        ) + sorted(
+            (t.uid, t.members[fingerprint], True) for t in index.holding_tombs(fingerprint) if t.members
+        )
+
+    index.subscribe(lambda fingerprint: heard.update({fingerprint: look(fingerprint)}))
+    for place, (window, version, life, members, is_open) in enumerate(sightings):
+        seen = storm(version, window, members=members, uid=f"{window}-{life}", open=is_open)
+        if place in deletions:
+            index.remove(seen.ref, seen.uid, 1.0, seen)
+        else:
+            index.apply(seen, 1.0)
+        for fingerprint in ("a" * 64, "b" * 64, "c" * 64):
+            assert len(index.holding(fingerprint)) == sum(fingerprint in (s.members or {}) for s in index)
+            # Whoever only listens knows what whoever looks sees.
+            assert heard.get(fingerprint, []) == look(fingerprint)
+    index.replace([], 100, 2.0)
+    assert index.expire(TOMB_LIFE + 2) >= 0
+    assert not any(index.holding(f) or index.holding_tombs(f) for f in ("a" * 64, "b" * 64, "c" * 64))
 
 
 # A small history of two names, three lives each, seen in any order: as events, and as lists of a moment.

@@ -99,6 +99,7 @@ def test_a_request_holds_what_its_alert_says() -> None:
         applied='{"p.1":"0-3"}',
         count=3,
         last_seen="2026-01-31T10:00:00.000000000Z",
+        source="buffer_expiration",
         predecessor="rr-podoomkilled-1a2b3c4d5e-1",
     )
     assert body["metadata"] == {
@@ -112,7 +113,10 @@ def test_a_request_holds_what_its_alert_says() -> None:
             "remediation.kubernaut.io/severity": "critical",
             "remediation.kubernaut.io/storm": "false",
         },
-        "annotations": {"remediation.kubernaut.io/applied": '{"p.1":"0-3"}'},
+        "annotations": {
+            "remediation.kubernaut.io/applied": '{"p.1":"0-3"}',
+            "remediation.kubernaut.io/source": "buffer_expiration",
+        },
     }
     spec = body["spec"]
     assert json.loads(b64decode(spec.pop("providerData"))) == {
@@ -232,6 +236,7 @@ def test_what_is_written_is_read_back() -> None:
     body["metadata"] |= {"uid": "u", "resourceVersion": "7"}
     stored = RequestDecoder(["Completed"])(json.dumps(body).encode())
     assert (stored.generation, stored.applied, stored.count, stored.fingerprint) == (4, "marks", 9, FP)
+    assert (stored.source, stored.members, stored.damaged) == ("immediate", None, False)
 
 
 _NASTY = st.text(
@@ -267,3 +272,12 @@ def test_name_and_namespace_outlive_any_number_of_labels() -> None:
     assert fitted.trimmed
     assert (fitted.labels["alertname"], fitted.labels["namespace"]) == ("A", "n")
     assert len(fitted.labels) > 10_000
+
+
+@given(st.text(), st.integers(3, 2000))
+def test_a_text_is_cut_once_however_often_it_is_cut(text: str, room: int) -> None:
+    once = fitting.cut(text, room)
+    assert fitting.stored_size(once) <= max(room, fitting.stored_size(fitting.CUT))
+    again = fitting.cut(once, max(3, room - 5))
+    assert again.removesuffix("…") == once.removesuffix("…")[: len(again.removesuffix("…"))]
+    assert not again.removesuffix("…").endswith("…") or "……" in text

@@ -28,6 +28,10 @@ COUNTERS = {
     "gateway_crd_update_conflicts_total": (),
     "gateway_crd_update_retry_success_total": (),
     "gateway_dead_letters_total": (),
+    "gateway_storm_buffer_overflow_total": (),
+    "gateway_storm_buffer_bypass_total": ("reason",),
+    "gateway_storm_buffer_expirations_total": (),
+    "gateway_storm_buffer_recovered_total": (),
     "gateway_requests_total": ("route", "method", "code"),
     "gateway_token_validations_total": ("result",),
     "gateway_errors_total": ("type",),
@@ -35,6 +39,7 @@ COUNTERS = {
 GAUGES = {
     "gateway_k8s_api_request_queue_depth",
     "gateway_unconfirmed_alerts",
+    "gateway_storm_windows_open",
     "gateway_redis_pool_active_connections",
     "gateway_redis_pool_max_size",
     "gateway_event_loop_lag_seconds",

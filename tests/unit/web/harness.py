@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from gateway.intake.reading import Reading
-from gateway.model import Outcome, RequestRef, Verdict
+from gateway.model import Outcome, RequestRef, Verdict, WindowView
 from gateway.telemetry.metrics import Metrics
 from gateway.web.service import Web
 
@@ -38,6 +38,9 @@ class FakeEngine:
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: int = 0
     known: dict[str, Any] = field(default_factory=dict)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    window: WindowView | None = None
+    """The one that verdicts name."""
     parts: list[Part] = field(default_factory=lambda: [Part("redis"), Part("kubernetes")])
     is_ready: bool = True
 
@@ -61,6 +64,8 @@ class FakeEngine:
                 request=RequestRef("prod-api", f"rr-{reading.alertname.lower()[:20]}-1"),
                 occurrence_count=1,
             )
+            if self.window is None
+            else Verdict(outcome=Outcome.BUFFERED, fingerprint=reading.fingerprint, window=self.window)
             for reading in readings
         ]
 
@@ -71,6 +76,11 @@ class FakeEngine:
         if self.error is not None:
             raise self.error
         return self.known.get(fingerprint)
+
+    async def storms(self) -> Sequence[Mapping[str, Any]]:
+        if self.error is not None:
+            raise self.error
+        return self.windows
 
     def health(self) -> Sequence[Part]:
         return self.parts

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from gateway.errors import KubeUnavailable
+import pytest
+
+from gateway.errors import KubeUnavailable, StoreError, StoreRefused, StoreUnsure
 from tests.unit.web.harness import FakeEngine, Serve, Service
 
 FINGERPRINT = "0123456789abcdef" * 4
@@ -49,6 +52,57 @@ async def test_not_ready_when_alerts_cannot_be_accepted(serve: Serve, engine: Fa
 
 async def test_the_status_is_that_of_the_engine_with_the_version_before_it(service: Service) -> None:
     assert (await service.ask("GET", "/v1/status")).json == {"version": "0", "queue": {"depth": 3}}
+
+
+WINDOW = {
+    "id": "w-1",
+    "group": "prod-api/PodOOMKilled",
+    "state": "storming",
+    "members": 7,
+    "threshold": 3,
+    "openedAt": "2026-01-31T09:00:00.000000000Z",
+    "lastMemberAt": "2026-01-31T09:00:05.000000000Z",
+    "dueAt": "2026-01-31T09:01:05.000000000Z",
+    "dueIn": 42.5,
+    "spilled": 0,
+}
+
+
+async def test_the_open_windows_are_told_as_the_engine_has_them(serve: Serve, engine: FakeEngine) -> None:
+    service = await serve(engine)
+    nothing = await service.ask("GET", "/v1/storms")
+    assert (nothing.status, nothing.json) == (200, {"windows": []})
+    engine.windows = [WINDOW, {**WINDOW, "id": "w-2"}]
+    told = await service.ask("GET", "/v1/storms/")
+    assert (told.status, told.json) == (200, {"windows": [WINDOW, {**WINDOW, "id": "w-2"}]})
+    head = await service.ask("HEAD", "/v1/storms")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(told.body))
+    assert (await service.ask("POST", "/v1/storms")).status == 405
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnsure("no answer", kind="timeout"), StoreRefused("no list", kind="other")]
+)
+async def test_windows_that_redis_does_not_tell_now_are_503(
+    serve: Serve, engine: FakeEngine, error: StoreError
+) -> None:
+    engine.error = error
+    service = await serve(engine)
+    reply = await service.ask("GET", "/v1/storms")
+    assert (reply.status, reply.json["reason"]) == (503, "dependency")
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert "Retry-After" in reply.headers
+
+
+async def test_whoever_may_not_post_may_not_see_the_windows(serve: Serve, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("alertmanager:" + "s" * 32 + "\n")
+    tokens.chmod(0o600)
+    service = await serve(auth={"mode": "bearer", "tokens_file": str(tokens)})
+    assert (await service.ask("GET", "/v1/storms")).status == 401
+    known = {"Authorization": "Bearer " + "s" * 32}
+    assert (await service.ask("GET", "/v1/storms", headers=known)).status == 200
 
 
 async def test_one_alert(serve: Serve, engine: FakeEngine) -> None:

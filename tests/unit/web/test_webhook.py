@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import KubeUnavailable, NotDurable, Overloaded, StoreUnsure
-from gateway.model import Outcome
+from gateway.model import Outcome, WindowView
 from tests.unit.web.harness import FakeEngine, Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"
@@ -39,6 +39,18 @@ async def test_one_created_request_makes_it_201(service: Service) -> None:
     reply = await service.post(alert("A"), alert("B"), alert("C"))
     assert reply.status == 201
     assert reply.json["counts"] == {"duplicate": 2, "created": 1}
+
+
+async def test_a_held_alert_is_told_its_window(service: Service) -> None:
+    service.engine.window = WindowView(id="w-1", due_at="2026-01-31T09:01:00.000000000Z", members=7)
+    reply = await service.post(alert())
+    assert (reply.status, reply.json["counts"]) == (202, {"buffered": 1})
+    (told,) = reply.json["alerts"]
+    assert told == {
+        "outcome": "buffered",
+        "fingerprint": told["fingerprint"],
+        "window": {"id": "w-1", "dueAt": "2026-01-31T09:01:00.000000000Z", "members": 7},
+    }
 
 
 @pytest.mark.parametrize("outcome", [Outcome.BUFFERED, Outcome.QUEUED, Outcome.RESOLVED])

@@ -1,0 +1,1 @@
+"""State machines: any order of what can happen, against the real scripts on a real Redis."""
