@@ -16,16 +16,21 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from gateway import __version__
+from gateway.config import redis_url
 from gateway.config.settings import Settings
 from gateway.engine.engine import Engine, Limits
-from gateway.engine.ports import Ports
+from gateway.engine.journal import Journal
+from gateway.engine.logbook import Logbook
+from gateway.engine.ports import Breakers, Ports
 from gateway.errors import GatewayError
 from gateway.intake.reading import Intake
 from gateway.kube.client import Cluster
@@ -34,8 +39,12 @@ from gateway.kube.index import Index
 from gateway.kube.namespaces import Namespaces, namespace_reflector
 from gateway.kube.observing import Verb
 from gateway.kube.reflector import request_reflectors
+from gateway.resilience.breakers import Breaker, State
 from gateway.resilience.loop_lag import watch_loop
+from gateway.resilience.policies import PING_INTERVAL, kubernetes_policy, redis_policy
+from gateway.resilience.probing import keep_probing
 from gateway.resilience.supervision import Ended, Supervisor
+from gateway.state.access import Access
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.store import RedisStore
@@ -46,6 +55,9 @@ from gateway.web.service import Web
 from gateway.web.times import Stamp
 
 log = structlog.get_logger(__name__)
+
+REDIS: Final = "redis"
+"""Its breaker's name."""
 
 CLOSING: Final = 2.0
 """Seconds of the time to stop that are kept for ending tasks and closing connections."""
@@ -95,10 +107,11 @@ class App:
         supervisor = Supervisor(
             observe=_TaskEnds(metrics), stop_process=lambda _name: self.failed.set(), clock=time.monotonic
         )
-        connection, cluster = _kubernetes(settings, _KubeMetrics(metrics))
+        breakers = _breakers(settings, metrics)
+        connection, cluster = _kubernetes(settings, _KubeMetrics(metrics), breakers.kubernetes)
         await connection.open()
         self._at_exit("kubernetes", connection.close)
-        client, store = _redis(settings, metrics)
+        client, store = _redis(settings, metrics, breakers.redis)
         self._at_exit("redis", client.close)
         index, namespaces = Index(), Namespaces()
         observer = _KubeMetrics(metrics)
@@ -115,8 +128,11 @@ class App:
             clock=clock,
             metrics=metrics,
             namespaced="namespace" in settings.storm.group_by,
+            breakers=breakers,
+            watch_error=lambda: next((reflector.error for reflector in reflectors if reflector.error), ""),
+            missing_permissions=connection.permissions.missing,
         )
-        engine = Engine(ports, _limits(settings))
+        engine = Engine(ports, _limits(settings), journal=await self._journal(metrics))
         follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)
         follow(metrics.k8s_api_request_queue_depth, lambda: engine.queue_depth)
         intake = Intake(settings, namespaces.environment)
@@ -131,6 +147,7 @@ class App:
             stamp=clock.wall,
             about=_about(supervisor, recorder),
             recorder=recorder,
+            more_warnings=lambda: [*engine.warnings(), *_redis_warnings(settings, client)],
         )
         await web.metrics.start()
         self._exits.push_async_callback(web.metrics.stop)
@@ -143,14 +160,42 @@ class App:
         for reflector in reflectors:
             supervisor.start(f"watch {reflector.name}", reflector.run)
         supervisor.start(f"watch {spaces.name}", spaces.run)
+        supervisor.start("watch redis", client.watch)
         for name, run in engine.background().items():
             supervisor.start(name, run)
+        fallback = settings.kubernetes.fallback_namespace
+        if breakers.redis is not None:
+            redis = breakers.redis
+            supervisor.start("probe-redis", lambda: keep_probing(redis, client.probe, interval=PING_INTERVAL))
+        if breakers.kubernetes is not None:
+            kubernetes = breakers.kubernetes
+            supervisor.start(
+                "probe-kubernetes", lambda: keep_probing(kubernetes, lambda: cluster.probe(fallback))
+            )
         self._exits.push_async_callback(web.gateway.stop)
         self._exits.push_async_callback(lambda: engine.stop(self._left(CLOSING)))
         self._exits.callback(supervisor.wind_down)  # the engine's stop lets its tasks return
         await web.gateway.start()
         self._exits.push_async_callback(lambda: web.gateway.drain(self._left(CLOSING) / 2))
         log.info("started", version=__version__, url=self.url, metrics_url=self.metrics_url)
+
+    async def _journal(self, metrics: Metrics) -> Journal | None:
+        """The journal, read; None without one. Raises `ConfigurationError` where its path cannot be used."""
+        settings = self.settings.journal
+        if settings.path is None:
+            return None
+        loop = asyncio.get_running_loop()
+        thread = ThreadPoolExecutor(1, "journal")
+        self._exits.callback(thread.shutdown, wait=False)
+        pages = Logbook(Path(settings.path), max_size=settings.max_size)
+        journal = Journal(
+            pages,
+            run=lambda call: loop.run_in_executor(thread, call),
+            on_error=metrics.errors["journal"].inc,
+        )
+        await journal.open()
+        self._at_exit("journal", journal.close)
+        return journal
 
     def _left(self, kept: float) -> float:
         """Seconds until everything has to be stopped, less those that are kept for what follows."""
@@ -228,6 +273,28 @@ class _KubeMetrics:
         log.info("Kubernetes credentials loaded again")
 
 
+class _BreakerMetrics:
+    """Counts what breakers do. While that of Redis is not closed, alerts take the direct way."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def changed(self, breaker: Breaker, old: State, new: State) -> None:
+        self._metrics.circuit_breaker_state[breaker.name].set(new.value)
+        self._metrics.circuit_breaker_state_changes[breaker.name].inc()
+        falls_back = breaker.name == REDIS
+        if falls_back:
+            self._metrics.fallback_active.set(0 if new is State.CLOSED else 1)
+        if new is State.CLOSED and breaker.opened_at is not None:
+            outage = time.monotonic() - breaker.opened_at
+            self._metrics.recovery_duration[breaker.name].observe(outage)
+            if falls_back:
+                self._metrics.fallback_duration.observe(outage)
+
+    def refused(self, breaker: Breaker) -> None:
+        self._metrics.breaker_fastfail[breaker.name].inc()
+
+
 class _RedisMetrics:
     """Counts what happens at Redis."""
 
@@ -236,6 +303,9 @@ class _RedisMetrics:
 
     def redis_failed(self, kind: str) -> None:
         self._metrics.redis_operation_errors[kind].inc()
+
+    def redis_reconnected(self) -> None:
+        self._metrics.redis_reconnect_success.inc()
 
 
 class _TaskEnds:
@@ -258,13 +328,31 @@ def _metrics() -> Metrics:
     return metrics
 
 
-def _kubernetes(settings: Settings, observer: _KubeMetrics) -> tuple[Connection, Cluster]:
+def _breakers(settings: Settings, metrics: Metrics) -> Breakers:
+    listeners = (_BreakerMetrics(metrics),)
+    return Breakers(
+        redis=Breaker(
+            REDIS, redis_policy(settings.breakers.redis), clock=time.monotonic, listeners=listeners
+        ),
+        kubernetes=Breaker(
+            "k8s_api",
+            kubernetes_policy(settings.breakers.kubernetes),
+            clock=time.monotonic,
+            listeners=listeners,
+        ),
+    )
+
+
+def _kubernetes(
+    settings: Settings, observer: _KubeMetrics, breaker: Breaker | None
+) -> tuple[Connection, Cluster]:
     kubernetes = settings.kubernetes
     connection = Connection(
         kubeconfig=kubernetes.kubeconfig,
         context=kubernetes.context,
         pool=kubernetes.concurrency + 8,  # watches and lists beside the writes
         observer=observer,
+        breaker=breaker,
     )
     cluster = Cluster(
         connection,
@@ -281,15 +369,32 @@ def _served(namespaces: Sequence[str], fallback: str) -> Sequence[str]:
     return (*namespaces, fallback) if namespaces and fallback not in namespaces else namespaces
 
 
-def _redis(settings: Settings, metrics: Metrics) -> tuple[Client, RedisStore]:
+def _redis(settings: Settings, metrics: Metrics, breaker: Breaker | None) -> tuple[Client, RedisStore]:
     redis = settings.redis
-    client = Client(
-        redis.url, timeout=redis.timeout, pool_size=redis.pool_size, observer=_RedisMetrics(metrics)
-    )
-    metrics.redis_pool_max_size.set(redis.pool_size)
-    follow(metrics.redis_pool_active_connections, lambda: client.active_connections)
     keys = Keys(redis.prefix, redis.shards, redis.buffer_prefix)
+    client = Client(
+        Access.of(redis),
+        timeout=redis.timeout,
+        pool_size=redis.pool_size,
+        observer=_RedisMetrics(metrics),
+        breaker=breaker,
+        probes=[keys.probe(shard) for shard in range(keys.shards)],
+    )
+    follow(metrics.redis_pool_max_size, lambda: client.most_connections)
+    follow(metrics.redis_pool_active_connections, lambda: client.active_connections)
     return client, RedisStore(client, keys, write_interval=settings.dedup.write_interval)
+
+
+def _redis_warnings(settings: Settings, client: Client) -> list[str]:
+    found = list(client.warnings)
+    if (
+        settings.redis.shards == 1
+        and redis_url.parse(settings.redis.url).topology is redis_url.Topology.CLUSTER
+    ):
+        found.append(
+            "redis.shards is 1, so one node of the cluster has everything; set it to 16, on all replicas at once"
+        )
+    return found
 
 
 def _limits(settings: Settings) -> Limits:

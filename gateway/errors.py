@@ -20,6 +20,7 @@
         ├── KubeForbidden          401, 403: credentials or permissions are missing
         ├── KubeThrottled          429: try again later
         └── KubeUnavailable        5xx, time-outs, resets: the write may have happened
+            └── KubeNotTried       … or it certainly did not: the breaker is open
 
 Errors of libraries are translated into these at one boundary each (`state.client`, `kube.client`), chained with
 `from`, their bodies cut short. `retryable` says whether the same call may succeed later.
@@ -129,3 +130,7 @@ class KubeThrottled(KubeError):
 
 class KubeUnavailable(KubeError):
     retryable = True
+
+
+class KubeNotTried(KubeUnavailable):
+    """Nothing was sent, because the API is known to fail. `retry_after`: seconds until it is asked again."""

@@ -20,6 +20,7 @@ from gateway.cli import (
     dead_letters,
     demo,
     dev,
+    doctor,
     explain,
     output,
     record,
@@ -31,7 +32,7 @@ from gateway.cli import (
 from gateway.cli.output import EXIT_CODES, CommandError, Exit
 from gateway.errors import ConfigurationError, GatewayError, KubeError, StoreError
 
-_COMMANDS = (serve, dev, demo, send, record, replay, storms, audit, explain, config, dead_letters)
+_COMMANDS = (serve, dev, demo, send, record, replay, storms, audit, explain, config, doctor, dead_letters)
 
 
 def build_parser() -> argparse.ArgumentParser:

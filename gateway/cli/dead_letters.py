@@ -103,12 +103,13 @@ async def _retry(args: argparse.Namespace) -> Exit:
 @asynccontextmanager
 async def _store(args: argparse.Namespace) -> AsyncIterator[RedisStore]:
     settings = arguments.load_settings(args)
+    from gateway.state.access import Access
     from gateway.state.client import Client
     from gateway.state.keys import Keys
     from gateway.state.store import RedisStore
 
     redis = settings.redis
-    client = Client(redis.url, timeout=max(redis.timeout, PATIENCE), pool_size=1)
+    client = Client(Access.of(redis), timeout=max(redis.timeout, PATIENCE), pool_size=1)
     try:
         yield RedisStore(
             client,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from gateway.config import redis_url
 from gateway.config.quantities import render_duration
-from gateway.config.settings import AuthMode, Settings, Storm
+from gateway.config.settings import AuthMode, RedisSentinel, RedisTLS, Settings, Storm
 from gateway.config.unbuilt import REFUSED, value_at
 
 Fault = tuple[str, str]
@@ -103,6 +104,26 @@ def _terminal(settings: Settings) -> Iterator[Fault]:
         )
 
 
+def _redis_tls(settings: Settings) -> Iterator[Fault]:
+    tls = settings.redis.tls
+    if (tls.cert_file is None) != (tls.key_file is None):
+        missing = "key_file" if tls.key_file is None else "cert_file"
+        yield f"redis.tls.{missing}", "is missing: a certificate and its key go together"
+    if tls != RedisTLS() and not redis_url.parse(settings.redis.url).tls:
+        yield "redis.tls", "does nothing with this redis.url; expected one that begins with rediss"
+
+
+def _redis_files(settings: Settings) -> Iterator[Fault]:
+    redis = settings.redis
+    if redis.username_file is not None and redis.password_file is None:
+        yield "redis.password_file", "is missing: redis.username_file names a user, who has a password"
+    if redis.sentinel.username_file is not None and redis.sentinel.password_file is None:
+        yield "redis.sentinel.password_file", "is missing: redis.sentinel.username_file names a user"
+    topology = redis_url.parse(redis.url).topology
+    if redis.sentinel != RedisSentinel() and topology is not redis_url.Topology.SENTINELS:
+        yield "redis.sentinel", "does nothing with this redis.url; expected redis+sentinel://…"
+
+
 CHECKS = (
     Check(("auth.mode", "auth.allow_anonymous", "server.host"), _anonymous),
     Check(("auth.tokens_file", "auth.mode"), _tokens),
@@ -112,6 +133,8 @@ CHECKS = (
     Check(("server.metrics_port", "server.port"), _ports),
     Check(("dedup.rules",), _ignored_alertname),
     Check(("dedup.terminal_phases",), _terminal),
+    Check(("redis.url", "redis.tls"), _redis_tls),
+    Check(("redis.url", "redis.username_file", "redis.password_file", "redis.sentinel"), _redis_files),
 )
 
 

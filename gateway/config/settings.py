@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from gateway.config import redis_url
 from gateway.config.matchers import Matchers
 from gateway.config.quantities import Duration, PositiveDuration, Size
 
@@ -61,12 +62,17 @@ Reason = Annotated[
     str, *_like(r"[a-z][a-z0-9_]{0,62}", "a reason: a word of a-z, 0-9 and _, like system_namespace")
 ]
 """A label value of a metric: few, short, and never taken from an alert."""
+
+
+def _redis_url(url: str) -> str:
+    redis_url.parse(url)
+    return url
+
+
 RedisURL = Annotated[
     str,
-    *_like(
-        r"(rediss?|unix|redis\+sentinel|redis\+cluster)://.+",
-        "a URL like redis://host:6379/0, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…",
-    ),
+    AfterValidator(_redis_url),
+    Field(json_schema_extra={"pattern": f"^({'|'.join(map(re.escape, redis_url.SCHEMES))})://.+$"}),
 ]
 
 
@@ -260,13 +266,40 @@ class Storm(Section):
         return self.model_copy(update=own)
 
 
+class RedisTLS(Section):
+    """How a `rediss` URL is spoken to: to Redis, and to the Sentinels."""
+
+    ca_file: Text | None = None
+    """PEM of who signed the server's certificate, beside those that the system trusts."""
+    cert_file: Text | None = None
+    """PEM of the client's own certificate, where the server asks for one; `key_file` goes with it."""
+    key_file: Text | None = None
+    insecure: Flag = False
+    """Take any certificate: for tests, since whoever is in between can read and change everything."""
+
+
+class RedisSentinel(Section):
+    """How the Sentinels know the gateway, where they ask: they have users and passwords of their own."""
+
+    username_file: Text | None = None
+    password_file: Text | None = None
+
+
 class Redis(Section):
     """The store of what should exist."""
 
     url: RedisURL = "redis://localhost:6379/0"
+    """A server, a socket, Sentinels with the name of their master, or nodes of a cluster."""
+    username_file: Text | None = None
+    """Comes before the URL's. Read for every new connection, so a changed one is taken without a restart."""
+    password_file: Text | None = None
+    """As `username_file`."""
+    tls: RedisTLS = RedisTLS()
+    sentinel: RedisSentinel = RedisSentinel()
     timeout: PositiveDuration = 0.01
     """For one call; past it the alert goes the direct way to Kubernetes."""
     pool_size: Positive = 32
+    """Most connections to one server."""
     shards: Annotated[int, Strict(), Field(ge=1, le=1024)] = 1
     """Hash tags over which the keys are spread: 16 for a cluster. All replicas must agree."""
     prefix: str = "gw:"
@@ -333,6 +366,9 @@ class Journal(Section):
     """A local file of accepted alerts, which survives the loss of this process and Redis together."""
 
     path: Text | None = None
+    """A file in a folder that exists, for this process alone. None: no journal."""
+    max_size: Size = 256 << 20
+    """For the file and the one that replaces it; past it alerts are kept without the journal."""
 
 
 class Record(Section):

@@ -34,12 +34,6 @@ REFUSED = (
         "of the modes only none and bearer are built yet; use one of those",
     ),
     Refusal("rate_limit.requests", lambda limit: limit != 0, "rate limits are not built yet; leave it at 0"),
-    Refusal(
-        "redis.url",
-        lambda url: url.startswith(("redis+sentinel:", "redis+cluster:")),
-        "Sentinel and Cluster are not built yet; use redis://, rediss:// or unix://",
-    ),
-    Refusal("journal.path", lambda path: path is not None, "the journal is not built yet; leave it out"),
     Refusal("chaos.enabled", bool, "fault injection is not built yet; leave it at false"),
     Refusal(
         "tracing.endpoint", lambda endpoint: endpoint is not None, "tracing is not built yet; leave it out"
@@ -49,8 +43,6 @@ REFUSED = (
 WITHOUT_EFFECT = {
     "rate_limit.window": "rate limits",
     "rate_limit.by": "rate limits",
-    "breakers.redis": "circuit breakers",
-    "breakers.kubernetes": "circuit breakers",
 }
 """Path of the key → the feature that it waits for."""
 

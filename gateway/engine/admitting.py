@@ -20,7 +20,8 @@ import structlog
 from gateway import errors
 from gateway.engine.deliveries import Delivery, Fate, Key, Unit, note_name
 from gateway.engine.direct import DEADLINE, DirectWay
-from gateway.engine.ledger import FIRST_ASSERTION, Ledger
+from gateway.engine.journal import Journal
+from gateway.engine.ledger import FIRST_ASSERTION, Ledger, Slot
 from gateway.engine.noting import Notes
 from gateway.engine.ports import Ports
 from gateway.engine.views import Remembered, remembered, resolved_since
@@ -78,12 +79,14 @@ class Admitter:
         on_taken: Callable[[str, int], None],
         on_forgotten: Callable[[int], Awaitable[None]],
         concurrency: int,
+        journal: Journal | None = None,
     ) -> None:
         """`on_due(shard, ms)`: an item of the queue will be due. `on_taken(fingerprint, n)`: n are newly confirmed.
 
         `on_forgotten(shard)` tells Redis again of the windows that this process knows.
         """
         self._on_forgotten = on_forgotten
+        self._journal = journal
         self._store = ports.store
         self._ledger = ledger
         self._index = ports.index
@@ -164,12 +167,15 @@ class Admitter:
                     self._release(unit, Fate(None, error=failure))
 
     def _next_batch(self, shard: _Shard) -> list[Unit]:
+        """What one call takes. A new problem costs Redis about as much as two duplicates."""
         batch: list[Unit] = []
+        weight = 0
         for unit in shard.pending.values():
             if unit.fingerprint not in self._busy:
                 self._busy.add(unit.fingerprint)
                 batch.append(unit)
-                if len(batch) == MOST_IN_A_CALL:
+                weight += 1 if self._index.open(unit.fingerprint) is not None else 2
+                if weight >= MOST_IN_A_CALL:
                     break
         for unit in batch:
             del shard.pending[unit.key]
@@ -208,9 +214,39 @@ class Admitter:
         if reply.due_in >= 0:
             self._on_due(number, reply.due_in)
         self._ledger.patience = FIRST_ASSERTION + 1.5 * reply.wait / 1000
+        fates: list[tuple[Unit, Fate]] = []
         for unit, admitted in zip(batch, reply.results, strict=True):
             self._busy.discard(unit.fingerprint)
-            self._settle(unit, admitted, now)
+            fate = self._settle(unit, admitted, now)
+            if fate is not None:
+                fates.append((unit, fate))
+        self._answer(fates)
+
+    def _answer(self, fates: list[tuple[Unit, Fate]]) -> None:
+        """Tell what became of the units: at once, or when the journal has what Kubernetes has not."""
+        slots = []
+        if self._journal is not None:
+            slots = [
+                unit.slot
+                for unit, fate in fates
+                if fate.counted and unit.slot is not None and unit.slot.unconfirmed
+            ]
+        if not slots:
+            for unit, fate in fates:
+                unit.settle(fate)
+            return
+        task = asyncio.create_task(self._write_down(slots, fates), name="journal")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _write_down(self, slots: list[Slot], fates: list[tuple[Unit, Fate]]) -> None:
+        """Meanwhile the next call of the shard goes out: numbers may reach the disk in any order."""
+        assert self._journal is not None
+        try:
+            await self._journal.commit(slots)
+        finally:
+            for unit, fate in fates:
+                unit.settle(fate)
 
     async def _ask(self, number: int, batch: list[Unit], now: float, *, notes_taken: bool) -> AdmitReply:
         """The same numbers once more after a time-out: they may be there, and saying so again changes nothing.
@@ -290,8 +326,8 @@ class Admitter:
             unit.slot.conf if unit.slot is not None else 0,
         )
 
-    def _settle(self, unit: Unit, admitted: Admitted, now: float) -> None:
-        """Take note of one answer."""
+    def _settle(self, unit: Unit, admitted: Admitted, now: float) -> Fate | None:
+        """Take note of one answer; returns what became of the unit, None where it has to be asked again."""
         standing = admitted.standing
         if not standing.counted:
             self._unsent(unit)
@@ -299,12 +335,12 @@ class Admitter:
             unit.with_payload = True
             self._put_back(unit)
             self._wake(unit.shard)
-            return
+            return None
         if standing is Standing.WITHDRAWN and unit.slot is not None:
             self._ledger.withdraw(unit.slot, admitted.base)
             self._put_back(unit)
             self._wake(unit.shard)
-            return
+            return None
         if standing is Standing.RESOLVED and admitted.base:
             # What was held of it needs no request any more, and nobody else will tell.
             self._metrics.alerts_resolved.inc(admitted.base)
@@ -318,9 +354,8 @@ class Admitter:
             self._hold(unit, admitted.window)
         if standing is Standing.FULL:
             full = errors.Overloaded("the queue is full and Kubernetes takes no writes")
-            unit.settle(Fate(None, error=full))
-        else:
-            unit.settle(Fate(standing, admitted.generation, window=admitted.window))
+            return Fate(None, error=full)
+        return Fate(standing, admitted.generation, window=admitted.window)
 
     def _hold(self, unit: Unit, window: Held) -> None:
         """A window holds the unit: remember which, since Redis may forget, and tell what happened to it."""

@@ -30,6 +30,9 @@ DEADLINE = 6.0
 
 WINDOW_DIGITS = 12
 
+REASONS = {"timeout": "redis_timeout", "oom": "redis_oom", "breaker_open": "breaker_open"}
+"""The metrics' word for each kind of failure that has one of its own."""
+
 
 class DirectWay:
     """Writes alerts to Kubernetes before they are answered."""
@@ -56,7 +59,7 @@ class DirectWay:
         self, units: Sequence[Unit], why: errors.StoreError, settle: Callable[[Unit, Fate], None]
     ) -> None:
         """Write each unit, and settle it as soon as its fate is known. Raises nothing."""
-        reason = {"timeout": "redis_timeout", "oom": "redis_oom"}.get(why.kind, "redis_unavailable")
+        reason = REASONS.get(why.kind, "redis_unavailable")
         for unit in units:
             self._metrics.dedup_fallback[reason].inc(len(unit.members))
         storms = _storms(units)

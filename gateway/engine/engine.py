@@ -18,6 +18,9 @@ from gateway import errors
 from gateway.engine import marks as marking
 from gateway.engine.admitting import Admitter
 from gateway.engine.deliveries import Fate
+from gateway.engine.health import Component, Health
+from gateway.engine.inheriting import inherit
+from gateway.engine.journal import Journal
 from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.ports import Ports
 from gateway.engine.reconciling import Reconciler
@@ -49,26 +52,29 @@ MOST_WINDOWS = 1000
 """Windows of a shard that are listed at most."""
 
 
-class Component(msgspec.Struct, frozen=True):
-    """How one part is doing."""
-
-    name: str
-    ok: bool
-    detail: str = ""
-
-
 class Engine:
     """Takes alerts durably, and keeps Kubernetes as it should be."""
 
-    def __init__(self, ports: Ports, limits: Limits, *, process_id: str | None = None) -> None:
-        """`process_id` names this process in the marks; it is drawn if not given, and never used twice."""
+    def __init__(
+        self, ports: Ports, limits: Limits, *, process_id: str | None = None, journal: Journal | None = None
+    ) -> None:
+        """`process_id` names this process in the marks; it is drawn if not given, and never used twice.
+
+        `journal` is open; what dead processes left in it is inherited. Its owner closes it, after `stop`.
+        """
         self._store = ports.store
         self._index = ports.index
         self._synced = ports.synced
+        self._breakers = ports.breakers
         self._clock = ports.clock
         self._metrics = ports.metrics
         self._limits = limits
         self._ledger = Ledger(process_id or secrets.token_hex(5))
+        self._journal = journal
+        if journal is not None:
+            inherit(journal.inherited, self._ledger, self._clock.monotonic())
+            journal.follow(self._ledger.unsettled)
+            self._ledger.on_settled = journal.settled
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._stopping = False
         self._writer = Writer(ports, most_members=limits.max_members)
@@ -79,6 +85,7 @@ class Engine:
             lease=limits.lease,
             on_identity=self._identified,
         )
+        self._health = Health(ports, answering=lambda: self._reconciler.reachable)
         self._repairer = Repairer(
             ports,
             self._ledger,
@@ -95,8 +102,14 @@ class Engine:
             on_taken=self._confirmed,
             on_forgotten=self._repairer.assert_windows,
             concurrency=limits.concurrency,
+            journal=journal,
         )
         ports.index.subscribe(self._on_change)
+
+    @property
+    def _failing(self) -> bool:
+        """Whether Kubernetes takes no writes now, as far as is known."""
+        return self._writer.failing or not self._breakers.kubernetes_closed
 
     @property
     def process_id(self) -> str:
@@ -112,6 +125,8 @@ class Engine:
         }
         for shard in range(self._store.shards):
             tasks[f"reconcile-{shard}"] = lambda shard=shard: self._reconciler.run(shard)  # type: ignore[misc]
+        if self._journal is not None:
+            tasks["journal"] = self._journal.run
         return tasks
 
     # --- the path of an alert
@@ -125,7 +140,7 @@ class Engine:
             return []
         if self._ledger.unconfirmed >= self._limits.max_unconfirmed:
             raise errors.Overloaded("too many accepted alerts are not confirmed by Kubernetes yet")
-        limited = self._writer.failing and self._reconciler.depth >= self._limits.max_depth
+        limited = self._failing and self._reconciler.depth >= self._limits.max_depth
         began = self._clock.monotonic()
         fates = await self._admitter.admit(readings, body, limited=limited)
         self._metrics.admission_duration.observe(self._clock.monotonic() - began)
@@ -225,13 +240,17 @@ class Engine:
             for future in waiting:
                 if not future.done():
                     future.set_result(None)
-        slot = self._ledger.get(fingerprint)
-        if slot is not None:
-            settled = marking.floors(view_of(self._index, fingerprint).all_marks()).get(slot.name, 0)
-            if settled > slot.conf:
-                newly = self._ledger.confirm(slot, settled)
+        slot, inherited = self._ledger.get(fingerprint), self._ledger.inherited(fingerprint)
+        if slot is not None or inherited:
+            floors = marking.floors(view_of(self._index, fingerprint).all_marks())
+            if slot is not None and floors.get(slot.name, 0) > slot.conf:
+                newly = self._ledger.confirm(slot, floors[slot.name])
                 if newly:
                     self._confirmed(fingerprint, newly)
+            for left in inherited:
+                if floors.get(left.name, 0) > left.conf:
+                    self._ledger.confirm(left, floors[left.name])
+                    self._recovered(left)
         stored = [*self._index.requests(fingerprint), *self._index.holding(fingerprint)]
         if len(stored) > 1 and any(request.open for request in stored):
             self._repairer.torn(fingerprint)
@@ -253,6 +272,12 @@ class Engine:
             reason = "storm" if holders and holders[-1].open else "duplicate"
             self._metrics.alerts_deduplicated[reason].inc(newly - created)
 
+    def _recovered(self, slot: Slot) -> None:
+        """A dead process's occurrences are in stored requests: count those requests that only this brought about."""
+        for stored in self._newly_opened(slot, self._index.holding(slot.fingerprint)):
+            if slot.lost and stored.open:
+                self._metrics.crds_created["storm" if stored.is_storm else "recovery"].inc()
+
     def _newly_opened(self, slot: Slot, holders: Sequence[Stored]) -> list[Stored]:
         """The requests that this slot's occurrences opened, and that were not counted as created before."""
         opened = [
@@ -272,33 +297,40 @@ class Engine:
 
     def ready(self) -> bool:
         """Whether alerts can be accepted now, in whichever way."""
-        return not self._stopping and (self._reconciler.reachable or self._synced())
+        return not self._stopping and self._health.durable()
 
     def health(self) -> list[Component]:
         """How each part is doing, from memory."""
-        return [
-            Component(
-                "redis", self._reconciler.reachable, "" if self._reconciler.reachable else "does not answer"
-            ),
-            Component(
-                "kubernetes", self._synced(), "" if self._synced() else "requests are not being watched"
-            ),
-            Component(
-                "writes",
-                not self._writer.failing,
-                f"{self._reconciler.depth} requests wait to be written" if self._writer.failing else "",
-            ),
+        components = [
+            self._health.redis(),
+            self._health.kubernetes(),
+            self._health.writes(self._reconciler.depth, failing=self._writer.failing),
+            self._health.permissions(),
         ]
+        if self._journal is not None:
+            components.append(Component("journal", not self._journal.trouble, self._journal.trouble))
+        return components
+
+    def warnings(self) -> list[str]:
+        """What an operator should know of how alerts are kept now; empty where all is as it was set up."""
+        if self._journal is None or not self._journal.trouble:
+            return []
+        why = self._journal.trouble
+        return [f"the journal cannot be written ({why}): accepted alerts are in Redis or Kubernetes only"]
 
     def status(self) -> Mapping[str, Any]:
         """The state of everything, from memory."""
         return {
             "process": self.process_id,
-            "queue": {"depth": self._reconciler.depth, "failing": self._writer.failing},
+            "queue": {"depth": self._reconciler.depth, "failing": self._failing},
+            "breakers": self._health.breakers(),
             "unconfirmed": self._ledger.unconfirmed,
             "slots": len(self._ledger),
             "requests": len(self._index),
             "synced": self._synced(),
+            "journal": {"bytes": self._journal.size, "trouble": self._journal.trouble}
+            if self._journal is not None
+            else None,
         }
 
     @property
@@ -380,7 +412,9 @@ class Engine:
         try:
             async with asyncio.timeout(timeout):
                 await self._admitter.close()
-                while self._ledger.unconfirmed and not self._reconciler.reachable:  # noqa: ASYNC110 - it ends once, and then nobody waits any more
+                while self._ledger.unconfirmed and not (  # noqa: ASYNC110 - it ends once, and then nobody waits any more
+                    self._reconciler.reachable and self._breakers.redis_closed
+                ):
                     await asyncio.sleep(0.05)
         except TimeoutError:
             log.warning(

@@ -19,7 +19,7 @@ Pure: no I/O, the clock handed in (monotonic seconds).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -150,12 +150,15 @@ class Ledger:
     def __init__(self, process_id: str) -> None:
         self.process_id = process_id
         self._slots: dict[str, Slot] = {}
-        self._unconfirmed: dict[str, Slot] = {}
+        self._unconfirmed: dict[str, Slot] = {}  # by name: an inherited fingerprint may have several
+        self._inherited: dict[str, list[Slot]] = {}
         self._numbers = itertools.count(1)
         self._windows = itertools.count(1)
         self._held_in: WeakValueDictionary[str, HeldIn] = WeakValueDictionary()
         self.patience = FIRST_ASSERTION
         """Seconds for which a slot may be unconfirmed before it is asserted: longer while many writes wait."""
+        self.on_settled: Callable[[str, int], None] = _nobody
+        """Called with a slot's name and number when everything of it is settled that was accepted."""
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -194,19 +197,29 @@ class Ledger:
             slot.acc = value
         if slot.acc > slot.conf:
             slot.source = source
-            self._unconfirmed[slot.fingerprint] = slot
+            self._unconfirmed[slot.name] = slot
         return self._settle(slot)
 
     def confirm(self, slot: Slot, value: int) -> int:
         """A stored request settles the slot up to `value`; returns like `taken`."""
         slot.conf = max(slot.conf, value)
         if slot.conf >= slot.acc:
-            slot.source = slot.held = None
-            self._unconfirmed.pop(slot.fingerprint, None)
+            self._all_settled(slot)
         return self._settle(slot)
 
+    def _all_settled(self, slot: Slot) -> None:
+        slot.source = slot.held = None
+        if self._unconfirmed.pop(slot.name, None) is None:
+            return
+        self.on_settled(slot.name, slot.conf)
+        inherited = self._inherited.get(slot.fingerprint)
+        if inherited is not None and slot in inherited:
+            inherited.remove(slot)
+            if not inherited:
+                del self._inherited[slot.fingerprint]
+
     def _settle(self, slot: Slot) -> int:
-        newly = min(slot.acc, slot.conf) - slot.counted
+        newly = max(0, min(slot.acc, slot.conf) - slot.counted)
         slot.counted += newly
         return newly
 
@@ -217,8 +230,26 @@ class Ledger:
         slot.conf = max(slot.conf, base)
         slot.counted = max(slot.counted, min(slot.acc, slot.conf))
         if slot.conf >= slot.acc:
-            slot.source = slot.held = None
-            self._unconfirmed.pop(slot.fingerprint, None)
+            self._all_settled(slot)
+
+    def inherit(self, slot: Slot, source: Source) -> None:
+        """Assert the slot of another process, which is dead, until everything of it is settled.
+
+        It is never given another number, since only its process could; and what is confirmed of it is not told as
+        accepted here.
+        """
+        slot.source = source
+        slot.counted = slot.acc
+        self._unconfirmed[slot.name] = slot
+        self._inherited.setdefault(slot.fingerprint, []).append(slot)
+
+    def inherited(self, fingerprint: str) -> Sequence[Slot]:
+        """The slots of dead processes for the fingerprint that are not settled."""
+        return tuple(self._inherited.get(fingerprint, ()))
+
+    def unsettled(self) -> list[Slot]:
+        """Every slot with occurrences that no stored request covers yet."""
+        return list(self._unconfirmed.values())
 
     def hold(self, slot: Slot, window: str, *, storming: bool, end: int) -> None:
         """Redis holds the slot in a window. Whatever one slot learns of it, all that are in it know."""
@@ -276,3 +307,7 @@ class Ledger:
     def fingerprints(self) -> list[str]:
         """Every fingerprint that has a slot."""
         return list(self._slots)
+
+
+def _nobody(_slot: str, _value: int) -> None:
+    """Nobody wants to know."""

@@ -10,6 +10,7 @@ from gateway.kube.index import Index
 from gateway.kube.stored import Head, Stored
 from gateway.kube.storms import Storm
 from gateway.model import RequestRef
+from gateway.resilience.breakers import Breaker
 from gateway.state.store import Store
 from gateway.telemetry.metrics import Metrics
 
@@ -51,6 +52,22 @@ class Clock(Protocol):
         """The time of day, RFC 3339, UTC, with nanoseconds in a fixed width."""
 
 
+@dataclass(frozen=True, slots=True)
+class Breakers:
+    """Of the two dependencies; None where nothing holds calls back."""
+
+    redis: Breaker | None = None
+    kubernetes: Breaker | None = None
+
+    @property
+    def redis_closed(self) -> bool:
+        return self.redis is None or self.redis.closed
+
+    @property
+    def kubernetes_closed(self) -> bool:
+        return self.kubernetes is None or self.kubernetes.closed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """Everything around the engine."""
@@ -65,6 +82,12 @@ class Ports:
     """Where requests go whose alert names no namespace that exists."""
     clock: Clock
     metrics: Metrics
+    breakers: Breakers = Breakers()
+    """The store and the cluster obey them by themselves; the engine does not ask in vain."""
+    watch_error: Callable[[], str] = lambda: ""
+    """Why the index does not follow."""
+    missing_permissions: Callable[[], Sequence[str]] = tuple
+    """One line for each that the API server refused lately."""
     namespaced: bool = True
     """All alerts of a fingerprint name the same namespace (the group's key holds it), so that its requests are in
     that one or in the fallback namespace."""

@@ -22,6 +22,7 @@ from gateway.engine.storming import MissingPayload, Part, StormWritten
 from gateway.engine.writing import Writer
 from gateway.model import Signal
 from gateway.resilience.backoff import retry_delay
+from gateway.resilience.breakers import State
 from gateway.state.payloads import decode
 from gateway.state.records import (
     Claim,
@@ -37,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 POLL = 0.5
 """Seconds between looks into a quiet queue."""
+
+HURRY_SPREAD = 1.0
+"""Seconds over which what was put off comes due when the Kubernetes API is well again."""
 
 MOST_CONFIRMATIONS = 100
 
@@ -80,6 +84,12 @@ class Reconciler:
         self._collecting = [0] * store.shards
         self.reachable = True
         """Whether the last claim was answered."""
+        self._breakers = ports.breakers
+        self._hurries = [False] * store.shards
+        """Whether what was put off is to be made due."""
+        for breaker in (ports.breakers.redis, ports.breakers.kubernetes):
+            if breaker is not None:
+                breaker.on_change(self._breaker_changed)
 
     @property
     def depth(self) -> int:
@@ -92,16 +102,21 @@ class Reconciler:
             self._due_at[shard] = at
             self._wakes[shard].set()
 
+    def _breaker_changed(self, _: State, new: State) -> None:
+        """What waited for either dependency goes on at once."""
+        if new is not State.CLOSED:
+            return
+        for shard, wake in enumerate(self._wakes):
+            self._hurries[shard] = True
+            self._due_at[shard] = 0.0
+            wake.set()
+
     async def run(self, shard: int) -> None:
         """Serve one shard's queue until cancelled."""
         while not self._stopping:
             try:
                 await self._serve(shard)
-            except errors.StoreError as error:
-                if self.reachable:
-                    log.warning(
-                        "Redis does not answer; alerts are written to Kubernetes directly", error=str(error)
-                    )
+            except errors.StoreError:
                 self.reachable = False
                 self._due_at[shard] = self._clock.monotonic() + POLL
             await self._rest(shard)
@@ -146,9 +161,17 @@ class Reconciler:
         now = self._clock.monotonic()
         identify = now - self._asked_at[shard] >= POLL
         self._due_at[shard] = now + POLL
-        claim: Claim = await self._store.claim(shard, limit=free, lease=self._lease, identify=identify)
-        if not self.reachable:
-            log.info("Redis answers again")
+        if not self._breakers.redis_closed:
+            self.reachable = False
+            return
+        writable = self._breakers.kubernetes_closed
+        if writable and self._hurries[shard]:
+            await self._store.hurry(shard, spread=HURRY_SPREAD)
+            self._hurries[shard] = False
+        # Where nothing can be written nothing is leased, but the queue's depth and the end of windows go on.
+        claim: Claim = await self._store.claim(
+            shard, limit=free if writable else 0, lease=self._lease, identify=identify
+        )
         self.reachable = True
         if identify:
             self._asked_at[shard] = now
@@ -159,14 +182,14 @@ class Reconciler:
                 )
                 self._metrics.redis_corrupt_entries.inc(claim.corrupt)
         self.depths[shard] = claim.depth
-        if claim.due_in >= 0:
+        if claim.due_in >= 0 and writable:
             self._due_at[shard] = min(self._due_at[shard], now + claim.due_in / 1000)
         self._collecting[shard] = claim.collecting
         self._metrics.storm_windows_open.set(sum(self._collecting))
         for expired in claim.expired:
             self._metrics.storm_buffer_expirations.inc()
             log.info("storm window expired below its threshold", window=expired.id, members=expired.members)
-        if claim.expired:
+        if claim.expired and writable:
             self._due_at[shard] = now
         for item in claim.items:
             self._start((shard, item.fingerprint), self._reconcile(shard, item))
@@ -290,6 +313,10 @@ class Reconciler:
 
     async def _postpone(self, shard: int, item: str, failed: int, error: errors.GatewayError) -> None:
         """Come back to an item (a fingerprint, or a window) that failed `failed` times before."""
+        if isinstance(error, errors.KubeNotTried):
+            # No attempt was made, so it stays due: whoever may write next takes it.
+            await self._store.postpone(shard, item, delay=0.0, attempts=failed)
+            return
         attempts = failed + 1
         retry_after = error.retry_after if isinstance(error, errors.KubeError) else None
         delay = retry_delay(attempts, retry_after=retry_after)

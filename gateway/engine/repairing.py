@@ -20,6 +20,7 @@ from gateway.engine.ports import Ports
 from gateway.engine.storming import Part
 from gateway.engine.views import open_holder, remembered, resolved_since
 from gateway.engine.writing import Writer
+from gateway.resilience.breakers import State
 from gateway.state.payloads import encode
 from gateway.state.records import IMMEDIATE, Admission, Kind, Standing
 
@@ -61,6 +62,11 @@ class Repairer:
         self._on_due = on_due
         self._on_taken = on_taken
         self._identities: dict[int, str] = {}
+        self._breakers = ports.breakers
+        if ports.breakers.redis is not None:
+            ports.breakers.redis.on_change(self._redis_changed)
+        if ports.breakers.kubernetes is not None:
+            ports.breakers.kubernetes.on_change(self._kubernetes_changed)
         self._direct = asyncio.Semaphore(concurrency)
         self._torn: dict[str, None] = {}
         self._torn_arrived = asyncio.Event()
@@ -73,6 +79,16 @@ class Repairer:
             log.warning(
                 "Redis or its data were replaced; everything unconfirmed is asserted again", shard=shard
             )
+            self._ledger.hurry()
+
+    def _redis_changed(self, _: State, new: State) -> None:
+        """It is back, and nobody knows yet with how much of what it was told."""
+        if new is State.CLOSED:
+            self._ledger.hurry()
+
+    def _kubernetes_changed(self, _: State, new: State) -> None:
+        """What Redis knows comes out of the queue; without Redis this process is the only one to write it."""
+        if new is State.CLOSED and not self._breakers.redis_closed:
             self._ledger.hurry()
 
     def torn(self, fingerprint: str) -> None:
@@ -209,6 +225,8 @@ class Repairer:
         try:
             reply = await self._store.admit(shard, messages, notes_taken=True)
         except errors.StoreError:
+            if not self._breakers.kubernetes_closed:
+                return
             oldest = self._clock.monotonic() - GRACE
             late = [slot for slot in slots if slot.unconfirmed_since <= oldest]
             await asyncio.gather(*(self._write(slot) for slot in late))

@@ -29,7 +29,7 @@ from gateway.engine.views import view_of
 from gateway.kube import objects, storms
 from gateway.kube.stored import Stored
 from gateway.model import RequestRef, Signal
-from gateway.resilience.backoff import CONFLICT_DELAYS
+from gateway.resilience.backoff import conflict_delay
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,8 @@ class _Turn:
     parts: Mapping[str, Part]
     source: str
     read_again: bool
+    patient: bool
+    """There is no queue to come back from."""
     listed: bool = False
     homeless: bool = False
     impossible: bool = False
@@ -128,7 +130,7 @@ class StormWriter:
         `source` says why the request is made, if it is. Raises `KubeError`; some may have been written then, and the
         same call again does no harm.
         """
-        turn = _Turn(window, {part.fingerprint: part for part in parts}, source, read_again)
+        turn = _Turn(window, {part.fingerprint: part for part in parts}, source, read_again, read_again)
         try:
             return await self._write(turn)
         except (
@@ -165,7 +167,9 @@ class StormWriter:
         error: BaseException | None = None
         failed: dict[str, errors.GatewayError] = {}
         try:
-            written = await self.write(window, [part for part, _ in batch.values()], source="storm")
+            written = await self.write(
+                window, [part for part, _ in batch.values()], source="storm", read_again=True
+            )
             failed = written.failed
         except asyncio.CancelledError:
             for _, future in batch.values():
@@ -366,12 +370,12 @@ class StormWriter:
 
     async def _after_conflict(self, turn: _Turn) -> None:
         self._metrics.crd_update_conflicts.inc()
-        if turn.conflicts >= len(CONFLICT_DELAYS):
+        delay = conflict_delay(turn.conflicts, self._clock.monotonic(), patient=turn.patient)
+        if delay is None:
             raise errors.KubeConflict(
                 f"the request of window {turn.window} changed each time before it could be written",
                 status=409,
             )
-        delay = CONFLICT_DELAYS[turn.conflicts]
         turn.conflicts += 1
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)

@@ -24,7 +24,7 @@ from gateway.engine.views import view_of
 from gateway.kube import objects
 from gateway.kube.stored import Stored
 from gateway.model import RequestRef, Signal
-from gateway.resilience.backoff import CONFLICT_DELAYS
+from gateway.resilience.backoff import conflict_delay
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +102,7 @@ class Writer:
                 arbiter,
                 knowledge=Knowledge.WATCHED if self._synced() else Knowledge.DOUBTFUL,
                 source=source,
+                patient=read_again,
             )
             return await self._write(turn, read_again=read_again)
         except PASSING:
@@ -172,11 +173,11 @@ class Writer:
 
     async def _after_conflict(self, request: Known, turn: _Turn) -> None:
         self._metrics.crd_update_conflicts.inc()
-        if turn.conflicts >= len(CONFLICT_DELAYS):
+        delay = conflict_delay(turn.conflicts, self._clock.monotonic(), patient=turn.patient)
+        if delay is None:
             raise errors.KubeConflict(
                 f"{request.ref} changed each time before it could be written", status=409
             )
-        delay = CONFLICT_DELAYS[turn.conflicts]
         turn.conflicts += 1
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)
@@ -321,6 +322,7 @@ class _Turn:
         "fingerprint",
         "homeless",
         "knowledge",
+        "patient",
         "signal",
         "source",
         "wrote",
@@ -335,6 +337,7 @@ class _Turn:
         *,
         knowledge: Knowledge,
         source: str = "",
+        patient: bool = False,
     ) -> None:
         self.fingerprint = fingerprint
         self.demand = demand
@@ -342,6 +345,8 @@ class _Turn:
         self.arbiter = arbiter
         self.knowledge = knowledge
         self.source = source
+        self.patient = patient
+        """There is no queue to come back from."""
         self.wrote = False
         self.conflicts = 0
         self.homeless = False

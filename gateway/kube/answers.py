@@ -74,7 +74,10 @@ def translate(status: int, body: bytes, headers: Mapping[str, str]) -> KubeError
     details = said.details or _NO_DETAILS
     text = f"{status}: {excerpt(said.message or body.decode('utf-8', 'replace')) or 'no body'}"
     wait = _retry_after(headers, details)
-    return _kind(status, said, details)(text, status=status, retry_after=wait)
+    kind = _kind(status, said, details)
+    if status == 404 and kind is KubeUnavailable:
+        text += " (is the CRD installed?)"
+    return kind(text, status=status, retry_after=wait)
 
 
 def translate_failure(error: BaseException) -> KubeError:

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.errors import KubeUnavailable
+from gateway.errors import KubeError, KubeUnavailable
 from gateway.kube import objects
 from gateway.kube.answers import excerpt, translate
-from gateway.kube.connection import Call, Connection
+from gateway.kube.connection import Call, Connection, health
 from gateway.kube.decoding import (
     Change,
     Decoder,
@@ -36,7 +36,9 @@ from gateway.kube.decoding import (
 from gateway.kube.observing import NullObserver, Observer, Verb
 from gateway.kube.stored import Head, Space, Stored
 from gateway.kube.storms import Storm, StormDecoder
-from gateway.model import API_GROUP, API_VERSION, PLURAL, RequestRef
+from gateway.model import API_GROUP, API_VERSION, KIND, PLURAL, RequestRef
+from gateway.resilience.breakers import Outcome
+from gateway.resilience.probing import Finding
 
 T = TypeVar("T", bound=Versioned)
 V = TypeVar("V")
@@ -46,6 +48,8 @@ HEADS_PER_CALL = 100
 """Fingerprints in one selector: 6.5 KB of URL, below what proxies take."""
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of one event of a watch; objects end at 1.5 MiB, escapes may double that."""
+PROBE_NAME = "gateway-probe"
+PROBE_SECONDS = 5.0
 
 _NAMESPACES = "/api/v1/namespaces"
 _JSON = "application/json"
@@ -110,6 +114,28 @@ class Cluster:
         `KubeNotFound`."""
         call = Call(Verb.PATCH, "PATCH", _path(ref.namespace, ref.name), _WRITE, body, _MERGE_PATCH)
         return self._stored(await self._connection.call(call))
+
+    async def probe(self, namespace: str) -> Finding:
+        """Whether writes pass: creates a request in `namespace`, but has the API server only rehearse it.
+
+        Unlike a read, that meets the same limits, permissions, admission webhooks and storage as a real write. The
+        verdict on the object itself does not matter. Goes around the breaker; raises nothing but for a bug.
+        """
+        body = msgspec.json.encode(
+            {
+                "apiVersion": f"{API_GROUP}/{API_VERSION}",
+                "kind": KIND,
+                "metadata": {"name": PROBE_NAME, "namespace": namespace},
+                "spec": {},
+            }
+        )
+        params = {**_WRITE, "dryRun": "All"}
+        call = Call(Verb.PROBE, "POST", _path(namespace), params, body, always=True)
+        try:
+            await self._connection.call(call, timeout=PROBE_SECONDS)
+        except KubeError as error:
+            return Finding(health(Verb.PROBE, error), str(error))
+        return Finding(Outcome.SUCCESS)
 
     async def get(self, ref: RequestRef) -> Stored:
         """The object as it is stored now, never from a cache. Besides the usual: `KubeNotFound`."""
@@ -189,7 +215,7 @@ class Cluster:
         # consistently.
         params = {"labelSelector": selector} if selector else {"limit": str(PAGE_SIZE)}
         while True:
-            call = Call(Verb.LIST, "GET", listed.path, params, accept=listed.accept)
+            call = Call(Verb.LIST, "GET", listed.path, params, accept=listed.accept, always=not selector)
             body = await self._connection.call(call, timeout=self._connection.timeouts.page)
             try:
                 page = decode_page(body, listed.decoder)

@@ -9,6 +9,11 @@ Two of its settings are changed. It trusts the environment for every single requ
 a `.netrc` each time and send loopback traffic to a proxy; here a proxy is looked up once, as client-go does.
 And Python 3.13's strict X.509 checks are off, as they are in every other Kubernetes client: many clusters'
 own CAs lack the extensions that they ask for.
+
+A breaker, where one is handed in, hears how every call ended; while it is open, calls fail at once. What keeps
+the watched copy up to date goes on all the same (`Call.always`): that is few calls, which wait for nobody and
+pace themselves, and a copy that is followed again the moment the API server returns is worth them. Their
+failures count like any other, so that an outage is noticed where no alert comes.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -29,10 +35,19 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
-from gateway.errors import ConfigurationError, KubeError, KubeForbidden, KubeUnavailable
+from gateway.errors import (
+    ConfigurationError,
+    KubeError,
+    KubeForbidden,
+    KubeNotTried,
+    KubeThrottled,
+    KubeUnavailable,
+)
 from gateway.kube.answers import excerpt, translate, translate_failure
 from gateway.kube.observing import NullObserver, Observer, Verb
+from gateway.kube.permissions import Permissions
 from gateway.kube.proxies import proxy_for
+from gateway.resilience.breakers import Breaker, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +75,8 @@ class Timeouts:
     """For a whole call: waiting for a connection, sending, and reading the answer."""
     page: float = 30.0
     """For a page of a list."""
+    patience: float = 3.0
+    """A call that its caller gave up after so long counts as one without an answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +101,7 @@ class _Seen:
 
     code: int = 0
     error: str = "Cancelled"
+    failure: KubeError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +115,11 @@ class Call:
     body: bytes | None = None
     content_type: str = "application/json"
     accept: str = "application/json"
+    always: bool = False
+    """Sent although the breaker is open."""
+
+
+WRITES = frozenset({Verb.CREATE, Verb.PATCH, Verb.DELETE, Verb.PROBE})
 
 
 class Connection:
@@ -114,8 +137,11 @@ class Connection:
         pool: int = 40,
         timeouts: Timeouts | None = None,
         observer: Observer | None = None,
+        breaker: Breaker | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
+        self._breaker = breaker
+        self.permissions = Permissions(time.monotonic)
         self.timeouts = timeouts or Timeouts()
         self._kubeconfig = kubeconfig
         self._context = context
@@ -144,7 +170,11 @@ class Connection:
 
     async def call(self, call: Call, *, timeout: float | None = None) -> bytes:
         """The answer's body; `timeout` in seconds, by default that of a call. After a 401 the credentials are
-        loaded again and the call is sent once more."""
+        loaded again and the call is sent once more. `KubeNotTried` while the breaker is open."""
+        breaker = self._breaker
+        if breaker is not None and not call.always and not breaker.allow():
+            why = f"the Kubernetes API fails, and is left alone for now: {breaker.reason}"
+            raise KubeNotTried(why, retry_after=breaker.retry_after())
         session = self._current()
         try:
             return await self._once(session, call, timeout)
@@ -204,14 +234,31 @@ class Connection:
             yield seen
             seen.error = ""
         except KubeError as error:
-            seen.error = type(error).__name__
+            seen.error, seen.failure = type(error).__name__, error
             raise
         except _FAILURES as failure:
             translated = translate_failure(failure)
-            seen.error = type(translated).__name__
+            seen.error, seen.failure = type(translated).__name__, translated
             raise translated from failure
         finally:
-            self._observer.called(call.verb, seen.code, clock() - started, seen.error)
+            seconds = clock() - started
+            self._observer.called(call.verb, seen.code, seconds, seen.error)
+            self._record(call, seen, seconds)
+
+    def _record(self, call: Call, seen: _Seen, seconds: float) -> None:
+        """Tell the breaker, and who is to grant permissions. How a probe went is told by who made it."""
+        if isinstance(seen.failure, KubeForbidden) and seen.code == 403:
+            self.permissions.refused(call.verb, call.path)
+        elif seen.code and seen.code != 401:
+            self.permissions.passed(call.verb, call.path)
+        breaker = self._breaker
+        if breaker is None or call.verb is Verb.PROBE or self._session is None:
+            return
+        if seen.error == "Cancelled":
+            if seconds >= self.timeouts.patience:
+                breaker.record(Outcome.FAILURE, f"no answer within {seconds:.1f} s")
+        elif seen.code or not isinstance(seen.failure, KubeForbidden):  # else the credentials cannot be read
+            breaker.record(health(call.verb, seen.failure), str(seen.failure or ""))
 
     async def _request(
         self, session: _Session, call: Call, limits: aiohttp.ClientTimeout
@@ -316,6 +363,18 @@ class Connection:
             raise_for_status=False,
         )
         return _Session(api=api, http=http, host=host, options=options)
+
+
+def health(verb: Verb, failure: KubeError | None) -> Outcome:
+    """What an answer, or the lack of one, says of the API server: whatever it decided, it lives.
+
+    429 is its own word; of a quota that is used up, other namespaces notice nothing.
+    """
+    if isinstance(failure, KubeThrottled) and failure.status == 429:
+        return Outcome.THROTTLED
+    if isinstance(failure, KubeUnavailable):
+        return Outcome.FAILURE
+    return Outcome.SUCCESS if verb in WRITES else Outcome.ANSWERED
 
 
 async def _pieces(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:

@@ -15,6 +15,8 @@ class Verb(StrEnum):
     CREATE = "create"
     PATCH = "patch"
     DELETE = "delete"
+    PROBE = "probe"
+    """No verb of Kubernetes': a create that is only rehearsed there, to see whether writes pass again."""
 
 
 class Observer(Protocol):

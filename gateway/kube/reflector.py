@@ -39,10 +39,11 @@ T_contra = TypeVar("T_contra", bound=Versioned, contravariant=True)
 class Pace:
     """Seconds."""
 
-    watch: float = 290.0
+    watch: float = 80.0
     """How long the server should keep a watch open; each is up to a tenth shorter, so that they spread."""
-    inactivity: float = 330.0
-    """Without even a bookmark for so long a watch is dead; more than `watch`, which ends a living one first."""
+    inactivity: float = 100.0
+    """Without even a bookmark for so long a watch is dead; more than `watch`, which ends a living one first. Not every
+    server sends bookmarks, and to resume a watch costs next to nothing: so a stuck one is found this soon."""
     first_wait: float = 0.2
     longest_wait: float = 5.0
     """With the time-out of a connection, a return of the API server is noticed within 15 s."""

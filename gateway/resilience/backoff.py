@@ -40,3 +40,17 @@ def retry_delay(attempt: int, *, retry_after: float | None = None) -> float:
     if retry_after is not None:
         return min(max(retry_after, 0.0), 300.0)
     return RETRY_DELAYS[min(max(attempt, 1), len(RETRY_DELAYS)) - 1]
+
+
+def conflict_delay(conflicts: int, now: float, *, patient: bool) -> float | None:
+    """Seconds before a write that met so many conflicts before is tried again; None where it has to be left.
+
+    A `patient` caller has no queue to come back from: it goes on for as long as it has time, at moments that differ
+    between writers, so that two of them do not meet again and again. (`now` is any clock in seconds; its digits stand
+    for chance, so that a simulation can repeat it.)
+    """
+    if conflicts < len(CONFLICT_DELAYS):
+        return CONFLICT_DELAYS[conflicts]
+    if not patient:
+        return None
+    return CONFLICT_DELAYS[-1] * (0.1 + 0.9 * (now * 1009.0 % 1.0))

@@ -1,229 +1,272 @@
-"""The connection to Redis: one bounded pool, a deadline for each call, and every error translated here.
+"""Redis as far as the gateway uses it: a call with a deadline, sent to the server that has the key, and its failures.
 
-A call has `timeout` seconds (10 ms by default). So short a limit is only fair if it measures Redis and not this
-process: a reply that has already arrived when the timer fires counts as in time. An event loop that was busy runs its
-overdue timers before it reads its sockets, so the timer gives the loop a few more turns before it believes that
-nothing came.
+A call has `timeout` seconds (10 ms by default, see `deadlines`) for everything: a connection, the answer, and being
+sent on where a cluster moved the key. What takes longer than a call may, connecting and finding the servers, goes on in
+the background. Nothing is tried again here, except a script that the server did not know, which it certainly did not
+run: what a failure means is decided by whoever called.
 
-`StoreRefused` means that Redis certainly did not perform the call; `StoreUnsure` that it may have. Everything that is
-not known to be a refusal is unsure.
+A breaker may say that Redis is not to be called now; every call tells it how it ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from importlib import resources
-from typing import Any, Protocol, TypeVar, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
-import redis.asyncio as aredis
 from redis import exceptions as redis_errors
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from gateway.errors import StoreError, StoreRefused, StoreUnsure
+from gateway.config.redis_url import parse
+from gateway.errors import StoreError, StoreRefused
+from gateway.resilience.breakers import Breaker, Outcome
+from gateway.resilience.probing import Finding
+from gateway.state.access import Access, Login
+from gateway.state.answers import translate
+from gateway.state.deadlines import in_time
+from gateway.state.inspection import Inspector
+from gateway.state.pool import Pool
+from gateway.state.routes import route_of
+from gateway.state.scripting import Scripts
 
-_T = TypeVar("_T")
+MOST_MOVES = 4
+"""How often a call is sent on to another server."""
 
-GRACE_TURNS = 3
-"""Turns of the event loop between a timer that fires and the verdict that nothing came."""
+LOOK_AROUND = 1.0
+"""Seconds between looks at what moved without anybody noticing."""
 
-_REFUSALS: tuple[tuple[type[BaseException], str], ...] = (
-    (redis_errors.OutOfMemoryError, "oom"),
-    (redis_errors.ReadOnlyError, "readonly"),
-    (redis_errors.BusyLoadingError, "loading"),
-    (redis_errors.NoScriptError, "noscript"),
-    (redis_errors.AuthenticationError, "auth"),
-    (redis_errors.NoPermissionError, "auth"),
-    (redis_errors.MaxConnectionsError, "pool"),
-)
+INSPECT = 60.0
+"""Seconds between looks at how the servers are configured."""
+
+PROBE_CONNECTS = 0.25
+"""Seconds that a probe waits for a connection: longer than a call, so that a breaker closes at the first chance."""
+
+_HEALTHY = frozenset({"oom", "noscript", "tryagain", "response"})
+"""Kinds of failure with which Redis shows that it is well: the breaker counts them as answers."""
 
 
 class Observer(Protocol):
-    """Told of every call that failed."""
+    """Told of what happens to calls and connections."""
 
-    def redis_failed(self, kind: str) -> None: ...
+    def redis_failed(self, kind: str) -> None:
+        """A call failed."""
+
+    def redis_reconnected(self) -> None:
+        """A connection was made in the place of one that was lost."""
 
 
 class NullObserver:
     def redis_failed(self, kind: str) -> None:
         pass
 
-
-def translate(error: BaseException) -> StoreError:
-    """The project's own error for one of the library's."""
-    for family, kind in _REFUSALS:
-        if isinstance(error, family):
-            return StoreRefused(f"Redis refused the call: {_brief(error)}", kind=kind)
-    if isinstance(error, redis_errors.ResponseError):
-        text = str(error)
-        if "OOM " in text or text.startswith("OOM"):
-            return StoreRefused(f"Redis is out of memory: {_brief(error)}", kind="oom")
-        if "READONLY" in text:
-            return StoreRefused(f"Redis is a read-only replica: {_brief(error)}", kind="readonly")
-        return StoreUnsure(f"Redis answered with an error: {_brief(error)}", kind="response")
-    if isinstance(error, TimeoutError | redis_errors.TimeoutError):
-        return StoreUnsure("Redis did not answer in time", kind="timeout")
-    if _never_connected(error):
-        return StoreRefused(f"Redis cannot be reached: {_brief(error)}", kind="connection")
-    return StoreUnsure(f"The connection to Redis failed: {_brief(error)}", kind="connection")
+    def redis_reconnected(self) -> None:
+        pass
 
 
-def _never_connected(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ConnectionRefusedError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+@dataclass(slots=True)
+class _Sending:
+    """Whether a call has left this process."""
+
+    sent: bool = False
 
 
-def _brief(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:200]
-
-
-async def in_time(call: Awaitable[_T], seconds: float) -> _T:
-    """Await `call` for so long, plus a few turns of the loop in which a reply that has arrived can be read.
-
-    Raises TimeoutError; the call is cancelled then, and its connection with it.
-    """
-    loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(call)
-    turns = GRACE_TURNS
-    expired = False
-
-    def fire() -> None:
-        nonlocal turns, expired
-        if task.done():
-            return
-        if turns > 0:
-            turns -= 1
-            loop.call_soon(fire)
-            return
-        expired = True
-        task.cancel()
-
-    timer = loop.call_later(seconds, fire)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if expired and not _cancelled_from_outside():
-            raise TimeoutError(f"no answer within {seconds * 1000:g} ms") from None
-        task.cancel()
-        raise
-    finally:
-        timer.cancel()
-
-
-def _cancelled_from_outside() -> bool:
-    current = asyncio.current_task()
-    return current is not None and current.cancelling() > 0
-
-
-class Scripts:
-    """The Lua scripts by name, with their SHA-1, each prefixed with what it shares with others."""
-
-    NAMES = (
-        "admit",
-        "arrange",
-        "bury",
-        "claim",
-        "confirm",
-        "confirm_window",
-        "exhume",
-        "note",
-        "payloads",
-        "postpone",
-        "storms",
-        "sweep",
-        "take_notes",
-    )
-    WITH_WINDOWS = frozenset({"admit", "claim", "confirm_window", "storms", "sweep"})
-
-    def __init__(self) -> None:
-        folder = resources.files("gateway.state") / "scripts"
-        common = (folder / "common.lua").read_text(encoding="utf-8")
-        windows = (folder / "windows.lua").read_text(encoding="utf-8")
-        self.source: Mapping[str, str] = {
-            name: common
-            + (windows if name in self.WITH_WINDOWS else "")
-            + (folder / f"{name}.lua").read_text(encoding="utf-8")
-            for name in self.NAMES
-        }
-        self.sha: Mapping[str, str] = {
-            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            for name, text in self.source.items()
-        }
+PATIENCE = 5
+"""How many times the usual deadline a call has that no sender waits for: a claim or a confirmation of hundreds."""
 
 
 class Client:
-    """Redis, as far as the gateway uses it."""
+    """Redis, whatever shape it has."""
 
-    def __init__(self, url: str, *, timeout: float, pool_size: int, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        access: Access | str,
+        *,
+        timeout: float,
+        pool_size: int,
+        observer: Observer | None = None,
+        breaker: Breaker | None = None,
+        probes: Sequence[str] = ("probe",),
+    ) -> None:
+        """`access` may be a URL alone. `timeout` in seconds; `pool_size` connections to each server at most; `probes`
+        are keys that nobody writes, one for each shard.
+        """
+        if isinstance(access, str):
+            where = parse(access)
+            access = Access(where, Login(where.username, where.password))
         self._timeout = timeout
+        self._size = pool_size
         self._observer = observer or NullObserver()
+        self._breaker = breaker
+        self._probes = probes
         self._scripts = Scripts()
-        self._pool = aredis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=pool_size,
-            timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=max(timeout, 0.25),
-            protocol=2,
-        )
-        self._redis = aredis.Redis(connection_pool=self._pool)
+        self._route = route_of(access, size=pool_size, reconnected=self._observer.redis_reconnected)
+        self._inspector = Inspector()
 
     @property
     def active_connections(self) -> int:
-        return len(getattr(self._pool, "_in_use_connections", ()))
+        return sum(pool.in_use for pool in self._route.pools)
 
-    async def script(self, name: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
-        """Run a script; loads it where the server does not know it (that call was certainly not performed)."""
+    @property
+    def most_connections(self) -> int:
+        """How many there may be at most, to all servers that are known."""
+        return self._size * max(1, len(self._route.pools))
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What an operator should know about how Redis is configured, as far as it tells."""
+        return self._inspector.warnings
+
+    async def script(
+        self, name: str, keys: Sequence[str], *arguments: str | bytes | int, patient: bool = False
+    ) -> Any:
+        """Run a script where its first key is; sends its text where that server does not know it.
+
+        `patient`: no sender waits for it, and it may be long.
+        """
+        scripts, rest = self._scripts, (len(keys), *keys, *arguments)
+        timeout = self._timeout * PATIENCE if patient else None
         try:
-            return await self._evaluate(name, keys, arguments)
+            return await self._call(
+                lambda version: ("EVALSHA", scripts.get(name, version).sha, *rest),
+                keys[0],
+                timeout=timeout,
+                quiet="noscript",
+            )
         except StoreRefused as refusal:
             if refusal.kind != "noscript":
                 raise
-        await self._call(lambda: self._redis.script_load(self._scripts.source[name]))
-        return await self._evaluate(name, keys, arguments)
-
-    async def _evaluate(self, name: str, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
-        sha = self._scripts.sha[name]
         return await self._call(
-            lambda: self._execute("EVALSHA", sha, len(keys), *keys, *arguments), quiet="noscript"
+            lambda version: ("EVAL", scripts.get(name, version).text, *rest), keys[0], timeout=timeout
         )
 
-    def _execute(self, *arguments: str | bytes | int) -> Awaitable[Any]:
-        return cast("Awaitable[Any]", self._redis.execute_command(*arguments))  # type: ignore[no-untyped-call]
-
-    async def command(self, *arguments: str | bytes | int, timeout: float | None = None) -> Any:
-        """One plain command."""
-        return await self._call(lambda: self._execute(*arguments), timeout=timeout)
-
-    async def _call(
-        self, start: Callable[[], Awaitable[Any]], *, timeout: float | None = None, quiet: str | None = None
+    async def command(
+        self, *arguments: str | bytes | int, key: str | None = None, timeout: float | None = None
     ) -> Any:
-        try:
-            return await in_time(start(), timeout or self._timeout)
-        except (redis_errors.RedisError, OSError, TimeoutError) as error:
-            translated = translate(error)
-            if translated.kind != quiet:
-                self._observer.redis_failed(translated.kind)
-            raise translated from error
+        """One plain command, its answer as Redis words it; `key` says which server of a cluster is meant."""
+        return await self._call(lambda _: arguments, key, timeout=timeout)
 
-    async def scan(self, match: str, count: int = 500) -> list[str]:
-        """All keys that match, in steps that each have the usual deadline several times over."""
+    async def scan(self, match: str, *, key: str | None = None, count: int = 500) -> list[str]:
+        """All keys that match on the server that has `key`, in steps that each have the usual deadline several times
+        over.
+        """
         found: list[str] = []
         cursor = 0
         while True:
             reply = await self.command(
-                "SCAN", cursor, "MATCH", match, "COUNT", count, timeout=self._timeout * 20
+                "SCAN", cursor, "MATCH", match, "COUNT", count, key=key, timeout=self._timeout * 20
             )
             cursor, keys = int(reply[0]), cast("list[bytes]", reply[1])
-            found.extend(key.decode() for key in keys)
+            found.extend(one.decode("utf-8", "replace") for one in keys)
             if cursor == 0:
                 return found
 
+    async def probe(self) -> Finding:
+        """See whether every server that has keys of ours can take a write, full or not. Raises nothing.
+
+        Does not ask the breaker and does not tell it: that is for who probes.
+        """
+
+        async def one(key: str) -> None:
+            sending = _Sending()
+            try:
+                pool = await in_time(self._route.pool(key), PROBE_CONNECTS)
+                link = await in_time(pool.take(), PROBE_CONNECTS)
+                pool.give_back(link)
+                # Deleting nothing is a write that needs no memory: a replica refuses it, a full master does not.
+                await in_time(self._perform(sending, lambda _: ("DEL", key), key), self._timeout)
+            except (redis_errors.RedisError, OSError, TimeoutError, StoreError) as error:
+                raise self._failed(error, sending) from error
+
+        findings = await asyncio.gather(*(one(key) for key in self._probes), return_exceptions=True)
+        for found in findings:
+            if isinstance(found, StoreError):
+                if found.kind not in _HEALTHY:
+                    return Finding(Outcome.FAILURE, str(found))
+            elif isinstance(found, BaseException):
+                raise found
+        return Finding(Outcome.SUCCESS)
+
+    async def watch(self) -> None:
+        """Runs until cancelled: notices what moved, and how the servers are configured."""
+        loop = asyncio.get_running_loop()
+        next_look = 0.0
+        while True:
+            self._route.look_around()
+            if loop.time() >= next_look:
+                await self._inspector.inspect(self._ask_at_leisure)
+                next_look = loop.time() + (INSPECT if self._inspector.complete else LOOK_AROUND)
+            await asyncio.sleep(LOOK_AROUND)
+
     async def close(self) -> None:
-        await self._redis.aclose()
-        await self._pool.disconnect()
+        await self._route.close()
+
+    async def _ask_at_leisure(self, *arguments: str) -> Any:
+        """A question that no alert waits for, to any server that has keys; not the breaker's business."""
+        sending = _Sending()
+        try:
+            return await in_time(self._perform(sending, lambda _: arguments, self._probes[0]), 1.0)
+        except (redis_errors.RedisError, OSError, TimeoutError, StoreError) as error:
+            raise translate(error, sent=sending.sent) from error
+
+    async def _call(
+        self,
+        build: Callable[[int], Sequence[str | bytes | int]],
+        key: str | None,
+        *,
+        timeout: float | None = None,
+        quiet: str | None = None,
+    ) -> Any:
+        """`build` makes the command for a server of a version; failures of the kind `quiet` are told to nobody."""
+        breaker = self._breaker
+        if breaker is not None and not breaker.allow():
+            raise StoreRefused(f"Redis is left alone for now: {breaker.reason}", kind="breaker_open")
+        sending = _Sending()
+        try:
+            reply = await in_time(self._perform(sending, build, key), timeout or self._timeout)
+        except (redis_errors.RedisError, OSError, TimeoutError, StoreError) as error:
+            failure = self._failed(error, sending, quiet)
+            if breaker is not None:
+                healthy = failure.kind in _HEALTHY
+                breaker.record(
+                    Outcome.SUCCESS if healthy else Outcome.FAILURE, "" if healthy else str(failure)
+                )
+            raise failure from error
+        if breaker is not None:
+            breaker.record(Outcome.SUCCESS)
+        return reply
+
+    def _failed(self, error: Exception, sending: _Sending, quiet: str | None = None) -> StoreError:
+        failure = translate(error, sent=sending.sent)
+        self._route.refused(failure.kind)
+        if failure.kind != quiet:
+            self._observer.redis_failed(failure.kind)
+        return failure
+
+    async def _perform(
+        self, sending: _Sending, build: Callable[[int], Sequence[str | bytes | int]], key: str | None
+    ) -> Any:
+        pool: Pool | None = await self._route.pool(key)
+        asking = False
+        for _ in range(MOST_MOVES):
+            assert pool is not None
+            link = await pool.take()
+            sending.sent = True
+            try:
+                if asking:
+                    await link.ask("ASKING")
+                reply = await link.ask(*build(link.version))
+            except redis_errors.ResponseError as error:
+                pool.give_back(link)
+                pool = self._route.moved(error)
+                if pool is None:
+                    raise
+                # It is somewhere else, and was not performed here.
+                sending.sent = False
+                asking = not isinstance(error, redis_errors.MovedError)
+            except BaseException:
+                pool.drop(link)
+                raise
+            else:
+                pool.give_back(link)
+                return reply
+        raise StoreRefused("the key moves from server to server", kind="moved")

@@ -50,6 +50,10 @@ class Keys:
     def dead(self, shard: int) -> str:
         return f"{self._roots[shard]}dead"
 
+    def probe(self, shard: int) -> str:
+        """Nobody ever writes it: to ask whether the shard's server takes writes."""
+        return f"{self._roots[shard]}probe"
+
     def record_prefix(self, shard: int) -> str:
         return self._records[shard]
 

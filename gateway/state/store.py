@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from gateway.errors import StoreError, StoreRefused
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.records import (
@@ -19,16 +21,21 @@ from gateway.state.records import (
     Claim,
     Confirmation,
     DeadLetter,
+    Kind,
     Note,
     OpenWindows,
     WindowConfirmation,
 )
+from gateway.state.replies import Reply
 
 WRITE_SPREAD = 0.02
 """Seconds between two counting writes where many requests wait: fifty a second, over all replicas."""
 
 PAYLOAD_STEP = 50
 """Payloads read in one call: they may be long, and Redis serves nobody else meanwhile."""
+
+HURRY_STEP = 500
+"""Items of the queue looked at in one call when what was put off is due again."""
 
 SWEEP_STEP = 200
 """Records a sweep looks at in one call."""
@@ -58,7 +65,7 @@ class Store(Protocol):
         """
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
-        """Lease what is due, at most `limit` items for `lease` seconds."""
+        """Lease what is due, at most `limit` items for `lease` seconds; with 0 only windows end whose time is over."""
 
     async def confirm(self, shard: int, confirmations: Sequence[Confirmation]) -> int:
         """Settle what was seen in Kubernetes; returns ms until the next item is due, -1 where there is none."""
@@ -74,6 +81,9 @@ class Store(Protocol):
 
     async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
         """Make a claimed item (a fingerprint, or `window_item`) due again in `delay` seconds."""
+
+    async def hurry(self, shard: int, *, spread: float) -> int:
+        """Make what was put off after failures due within `spread` seconds, evenly; returns how many items."""
 
     async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
         """The generation under which the next request is created, above `known`."""
@@ -109,11 +119,11 @@ class RedisStore:
         self._keys = keys
         self._interval = round(write_interval * 1000)
         self._spread = round(write_spread * 1000) * keys.shards
-        self._admit_reply = msgspec.msgpack.Decoder(AdmitReply)
-        self._claim_reply = msgspec.msgpack.Decoder(Claim)
-        self._windows_reply = msgspec.msgpack.Decoder(OpenWindows)
-        self._int_reply = msgspec.msgpack.Decoder(int)
-        self._bools_reply = msgspec.msgpack.Decoder(list[bool])
+        self._admit_reply = Reply(AdmitReply)
+        self._claim_reply = Reply(Claim)
+        self._windows_reply = Reply(OpenWindows)
+        self._int_reply = Reply(int)
+        self._bools_reply = Reply(list[bool])
         self._encode = msgspec.msgpack.Encoder().encode
 
     @property
@@ -126,11 +136,32 @@ class RedisStore:
     async def admit(
         self, shard: int, messages: Sequence[Admission], *, notes_taken: bool, life: str = ""
     ) -> AdmitReply:
+        ended = [message for message in messages if message.kind is Kind.RESOLVED]
+        if len(ended) == len(messages):
+            return await self._admit("resolve", shard, messages, notes_taken=notes_taken, life=life)
+        try:
+            return await self._admit("admit", shard, messages, notes_taken=notes_taken, life=life)
+        except StoreRefused as refusal:
+            if refusal.kind == "oom" and ended:
+                await self._resolve_at_least(shard, ended, notes_taken=notes_taken)
+            raise
+
+    async def _resolve_at_least(self, shard: int, ended: Sequence[Admission], *, notes_taken: bool) -> None:
+        """Redis is full and took no alert: let those that ended leave their windows all the same.
+
+        What that settled is told to whoever next asks about the slot, so the answer here may be lost.
+        """
+        with contextlib.suppress(StoreError):
+            await self._admit("resolve", shard, ended, notes_taken=notes_taken)
+
+    async def _admit(
+        self, script: str, shard: int, messages: Sequence[Admission], *, notes_taken: bool, life: str = ""
+    ) -> AdmitReply:
         keys = (self._keys.queue(shard), self._keys.notes(shard), self._keys.sentinel(shard))
         token = secrets.token_hex(8)
         argument = self._encode((self._interval, self._spread, notes_taken, life, token, messages))
         return self._admit_reply.decode(
-            await self._client.script("admit", keys, *self._roots(shard), argument)
+            await self._client.script(script, keys, *self._roots(shard), argument)
         )
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
@@ -143,6 +174,7 @@ class RedisStore:
             round(lease * 1000),
             # A new one each time: after a FLUSHALL the old one would say that nothing had happened.
             secrets.token_hex(8) if identify else "",
+            patient=True,
         )
         return self._claim_reply.decode(reply)
 
@@ -150,7 +182,7 @@ class RedisStore:
         keys = (self._keys.queue(shard),)
         argument = self._encode((self._interval, self._spread, confirmations))
         return self._int_reply.decode(
-            await self._client.script("confirm", keys, self._keys.root(shard), argument)
+            await self._client.script("confirm", keys, self._keys.root(shard), argument, patient=True)
         )
 
     async def confirm_window(self, shard: int, confirmation: WindowConfirmation) -> int:
@@ -164,7 +196,11 @@ class RedisStore:
             confirmation.members,
         )
         reply = await self._client.script(
-            "confirm_window", (self._keys.queue(shard),), *self._roots(shard), self._encode(fields)
+            "confirm_window",
+            (self._keys.queue(shard),),
+            *self._roots(shard),
+            self._encode(fields),
+            patient=True,
         )
         return self._int_reply.decode(reply)
 
@@ -172,14 +208,14 @@ class RedisStore:
         found: list[str] = []
         for start in range(0, len(fingerprints), PAYLOAD_STEP):
             keys = [self._keys.record(shard, fp) for fp in fingerprints[start : start + PAYLOAD_STEP]]
-            texts = await self._client.script("payloads", keys)
+            texts = await self._client.script("payloads", keys, patient=True)
             found.extend(text.decode("utf-8", "replace") for text in texts)
         return found
 
     async def windows(self, shard: int, first: int, last: int) -> OpenWindows:
         keys = (self._keys.queue(shard),)
         return self._windows_reply.decode(
-            await self._client.script("storms", keys, *self._roots(shard), first, last)
+            await self._client.script("storms", keys, *self._roots(shard), first, last, patient=True)
         )
 
     async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
@@ -187,6 +223,22 @@ class RedisStore:
         await self._client.script(
             "postpone", (self._keys.queue(shard), key), item, round(delay * 1000), attempts
         )
+
+    async def hurry(self, shard: int, *, spread: float) -> int:
+        moved = until = left = 0
+        while True:
+            until, seen, brought = (
+                int(number)
+                for number in await self._client.script(
+                    "hurry",
+                    (self._keys.queue(shard),),
+                    *(self._keys.root(shard), round(spread * 1000), until, left, HURRY_STEP),
+                )
+            )
+            moved += brought
+            left += seen - brought
+            if seen < HURRY_STEP:
+                return moved
 
     async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
         keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint))
@@ -204,14 +256,18 @@ class RedisStore:
     async def sweep(self, shard: int) -> int:
         prefix = self._keys.record_prefix(shard)
         pattern = prefix.replace("[", "\\[").replace("?", "\\?").replace("*", "\\*") + "?" * 64
-        found = await self._client.scan(pattern)
+        found = await self._client.scan(pattern, key=prefix)
         mended = 0
         for start in range(0, len(found), SWEEP_STEP):
             keys = found[start : start + SWEEP_STEP]
             fingerprints = [key.removeprefix(prefix) for key in keys]
             mended += int(
                 await self._client.script(
-                    "sweep", [self._keys.queue(shard), *keys], *self._roots(shard), *fingerprints
+                    "sweep",
+                    [self._keys.queue(shard), *keys],
+                    *self._roots(shard),
+                    *fingerprints,
+                    patient=True,
                 )
             )
         return mended
@@ -225,12 +281,15 @@ class RedisStore:
         return bool(await self._client.script("exhume", keys, fingerprint))
 
     async def dead_letters(self, shard: int) -> list[DeadLetter]:
-        listed = await self._client.command("ZRANGE", self._keys.dead(shard), 0, -1, "WITHSCORES")
+        dead = self._keys.dead(shard)
+        listed = await self._client.command("ZRANGE", dead, 0, -1, "WITHSCORES", key=dead)
         letters = []
         for member, since in zip(listed[::2], listed[1::2], strict=True):
-            fingerprint = member.decode()
-            stored = await self._client.command("HGETALL", self._keys.record(shard, fingerprint))
-            record = {key.decode(): value for key, value in stored.items()}
+            fingerprint = member.decode("utf-8", "replace")
+            key = self._keys.record(shard, fingerprint)
+            stored = await self._client.command("HGETALL", key, key=key)
+            names = (name.decode("utf-8", "replace") for name in stored[::2])
+            record = dict(zip(names, stored[1::2], strict=True))
             if "d" in record:
                 letters.append(_letter(fingerprint, float(since), record))
         return letters
@@ -244,7 +303,7 @@ class RedisStore:
 
 def _letter(fingerprint: str, since_ms: float, record: dict[str, bytes]) -> DeadLetter:
     waiting = sum(
-        max(0, int(value) - int(record.get("b:" + field[2:], b"0")))
+        max(0, _number(value) - _number(record.get("b:" + field[2:], b"0")))
         for field, value in record.items()
         if field.startswith("n:")
     )
@@ -255,3 +314,8 @@ def _letter(fingerprint: str, since_ms: float, record: dict[str, bytes]) -> Dead
         payload=record.get("p", b"").decode("utf-8", "replace"),
         occurrences=waiting,
     )
+
+
+def _number(text: bytes) -> int:
+    """Zero for what is no number of ours."""
+    return int(text) if text.isdigit() else 0

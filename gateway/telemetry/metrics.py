@@ -23,6 +23,7 @@ Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ADMISSION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
+OUTAGE_SECONDS: Final = (1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
@@ -187,6 +188,46 @@ class Metrics:
         )
         self.retries: Final = counters(
             "retries", "Operations tried again.", "component", ("redis", "k8s_api", "task")
+        )
+
+        # Breakers, by what they are before.
+        components = ("redis", "k8s_api")
+        self.circuit_breaker_state: Final = ByLabel(
+            Gauge(
+                "gateway_circuit_breaker_state",
+                "0 closed, 1 open, 2 half-open.",
+                ["component"],
+                registry=registry,
+            ),
+            components,
+        )
+        self.circuit_breaker_state_changes: Final = counters(
+            "circuit_breaker_state_changes", "Changes of a breaker's state.", "component", components
+        )
+        self.breaker_fastfail: Final = counters(
+            "breaker_fastfail",
+            "Calls that were not tried because a breaker was open.",
+            "component",
+            components,
+        )
+        self.recovery_duration: Final = ByLabel(
+            Histogram(
+                "gateway_recovery_duration_seconds",
+                "From a breaker's opening until it was closed again.",
+                ["component"],
+                buckets=OUTAGE_SECONDS,
+                registry=registry,
+            ),
+            components,
+        )
+        self.fallback_active: Final = gauge(
+            "fallback_active", "1 while alerts are written to Kubernetes directly because Redis fails."
+        )
+        self.fallback_duration: Final = Histogram(
+            "gateway_fallback_duration_seconds",
+            "How long alerts were written to Kubernetes directly, each time, once it is over.",
+            buckets=OUTAGE_SECONDS,
+            registry=registry,
         )
 
         # The service itself.

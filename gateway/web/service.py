@@ -32,8 +32,10 @@ class Web:
         stamp: Callable[[], str],
         about: Callable[[], dict[str, Any]],
         recorder: Recorder | None = None,
+        more_warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came.
+        """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came;
+        `more_warnings` tells what beyond the configuration `/readyz` should warn of now.
 
         Raises `ConfigurationError`.
         """
@@ -42,7 +44,7 @@ class Web:
         views = Views(
             engine=engine,
             registry=metrics.registry,
-            warnings=lambda: warnings(settings),
+            warnings=lambda: [*warnings(settings), *more_warnings()],
             stopping=lambda: self._shell.stopping,
             about=about,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.commands import FINDING, UNREACHABLE, gateway, printed
 from tests.rig.api import Api
-from tests.rig.fixtures import StartGateway
+from tests.rig.fixtures import StartGateway, StartRedis
 from tests.rig.gateway_process import GatewayProcess
 from tests.rig.ports import free_port
 from tests.rig.redis_server import RedisServer
@@ -148,9 +148,11 @@ def test_what_resolves_before_its_window_ends_is_no_finding(
 
 
 def test_without_redis_the_windows_are_503_and_the_command_says_so(
-    replica: GatewayProcess, redis_server: RedisServer
+    start_gateway: StartGateway, start_redis: StartRedis, cluster: Api
 ) -> None:
-    redis_server.kill()
+    redis = start_redis()
+    replica = start_gateway(redis=redis, cluster=cluster)
+    redis.kill()
     wait_until(lambda: replica.get("/v1/storms")[0] == 503, "the windows to be unknown", seconds=10)
     done = gateway("storms", "--url", replica.url)
     assert done.returncode == UNREACHABLE

@@ -36,6 +36,7 @@ from gateway.kube.observing import NullObserver, Verb
 from gateway.kube.reflector import Pace, Reflector, request_reflectors
 from gateway.kube.stored import Stored
 from gateway.model import RequestRef, Severity, Signal
+from gateway.resilience.breakers import Outcome
 from tests.rig.api import GROUP_PATH, Api
 from tests.rig.cluster import Cluster as ControlPlane
 from tests.rig.cluster import user_access
@@ -308,6 +309,16 @@ async def test_without_permission_it_is_forbidden(cluster: Api, namespace: str) 
         with pytest.raises(KubeForbidden) as error:
             await kube.create(namespace, body_of(signal(), namespace))
         assert error.value.status == 403
+
+
+async def test_a_probe_passes_where_a_write_would_and_creates_nothing(
+    kube: Cluster, cluster: Api, namespace: str
+) -> None:
+    for where in (namespace, "there-is-no-such-namespace"):
+        assert (await kube.probe(where)).outcome is Outcome.SUCCESS
+    assert cluster.requests(namespace) == []
+    async with connected(user_access(cluster)) as forbidden:
+        assert (await forbidden.probe(namespace)).outcome is Outcome.SUCCESS
 
 
 async def test_unknown_credentials_are_loaded_again_once(

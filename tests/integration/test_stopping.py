@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import signal
+import time
 from collections.abc import Sequence
 
 import aiohttp
 
+from chaos.faults.rules import Fault, Rule
 from tests.integration.load import PATH, Books
-from tests.integration.sight import adds_up, body, counts, fires, settled
+from tests.integration.sight import PATIENT, adds_up, ask, body, counts, fires, send_one, settled
 from tests.integration.test_counting import check_marks
 from tests.rig.api import Api
-from tests.rig.fixtures import StartGateway
+from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
+from tests.rig.gateway_process import GatewayProcess
 from tests.rig.redis_server import RedisServer
 from tests.rig.waiting import eventually
 
@@ -130,3 +134,99 @@ def within(load: Load, cluster: Api, namespace: str) -> bool:
         books.accepted <= found[f"pod-{number}"] <= books.accepted + books.unanswered
         for number, books in enumerate(load.books)
     )
+
+
+def told(gateway: GatewayProcess) -> tuple[int, dict[str, bool]]:
+    """What `/readyz` answers, and which of the two dependencies it calls well."""
+    status, text = gateway.get("/readyz")
+    answer = json.loads(text)
+    components = answer["components"]
+    return status, {name: components[name]["ok"] for name in ("redis", "kubernetes")}
+
+
+async def test_it_starts_with_both_dependencies_down_says_so_and_takes_up_each_as_it_comes(
+    start_gateway: StartGateway,
+    start_redis: StartRedis,
+    start_fault_proxy: StartFaultProxy,
+    cluster: Api,
+    namespace: str,
+) -> None:
+    redis = start_redis()
+    redis.kill()
+    proxy = start_fault_proxy(cluster, [Rule(Fault.RESET)])
+    gateway = start_gateway(redis=redis, cluster=proxy, settings=PATIENT, wait="alive")
+
+    assert told(gateway) == (503, {"redis": False, "kubernetes": False})
+    refused = ask(gateway, body(fires(namespace)))
+    assert refused.status == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert gateway.metric("gateway_requests_total", code="503", method="POST") == 1
+    assert "Traceback" not in gateway.log()
+
+    redis.restart()
+    returned = time.monotonic()
+    await eventually(
+        lambda: told(gateway) == (200, {"redis": True, "kubernetes": False}), "Redis", seconds=15
+    )
+    took = [time.monotonic() - returned]
+    assert send_one(gateway, fires(namespace))["outcome"] == "queued"
+    proxy.clear()
+    returned = time.monotonic()
+    await eventually(lambda: told(gateway) == (200, {"redis": True, "kubernetes": True}), "both", seconds=15)
+    took.append(time.monotonic() - returned)
+    await adds_up(cluster, namespace, [1])
+    await settled(gateway)
+    print("taken up after " + " and ".join(f"{seconds:.1f} s" for seconds in took))
+
+
+async def test_it_starts_with_redis_down_and_writes_alerts_directly(
+    start_gateway: StartGateway, start_redis: StartRedis, cluster: Api, namespace: str
+) -> None:
+    redis = start_redis()
+    redis.kill()
+    gateway = start_gateway(redis=redis, cluster=cluster, settings=PATIENT)
+
+    assert told(gateway) == (200, {"redis": False, "kubernetes": True})
+    assert send_one(gateway, fires(namespace))["outcome"] == "created"
+    redis.restart()
+    await eventually(lambda: told(gateway)[1]["redis"], "Redis to be taken up", seconds=15)
+    assert send_one(gateway, fires(namespace))["outcome"] == "duplicate"
+    await adds_up(cluster, namespace, [2])
+    await settled(gateway)
+
+
+async def test_a_stop_that_waits_in_vain_ends_in_its_time_and_a_second_signal_ends_it_at_once(
+    start_gateway: StartGateway,
+    start_redis: StartRedis,
+    start_fault_proxy: StartFaultProxy,
+    cluster: Api,
+    namespace: str,
+) -> None:
+    redis = start_redis()
+    proxy = start_fault_proxy(cluster)
+    gateways = [
+        start_gateway(redis=redis, cluster=proxy, settings={"server": {"shutdown_timeout": limit}})
+        for limit in ("6s", "60s")
+    ]
+    proxy.set_rules([Rule(Fault.SWALLOWED, write=True)])
+    for number, gateway in enumerate(gateways):
+        assert send_one(gateway, fires(namespace, f"pod-{number}"))["outcome"] == "queued"
+    redis.kill()  # now only the processes know of the alerts, and Kubernetes does not take them
+    await eventually(
+        lambda: all(gateway.metric("gateway_fallback_active") for gateway in gateways), "it to be noticed"
+    )
+
+    for gateway in gateways:
+        gateway.signal(signal.SIGTERM)
+    began = time.monotonic()
+    patient, hasty = gateways
+    assert await asyncio.to_thread(patient.wait, seconds=30) == 0
+    took = time.monotonic() - began
+    assert took < 8
+    assert "not confirmed" in patient.log()
+    assert hasty.get("/readyz")[0] == 503
+    hasty.signal(signal.SIGTERM)
+    again = time.monotonic()
+    assert await asyncio.to_thread(hasty.wait, seconds=30) == -signal.SIGTERM
+    print(f"ended {took:.1f} s after the signal, and {time.monotonic() - again:.1f} s after the second")
+    assert time.monotonic() - again < 3

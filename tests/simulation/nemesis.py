@@ -93,7 +93,16 @@ def _crash(world: World, rng: random.Random) -> None:
         world.trace(f"{replica.name} is killed")
         world.notes_unsafe = True
         replica.kill()
-        world.start_replica()
+        world.start_replica(replica.disk)
+
+
+def _calamity(world: World, rng: random.Random) -> None:
+    """Redis goes back to a copy of its data, or has none, at the moment in which a replica dies."""
+    if world.past is not None and rng.random() < 0.5:
+        _failover(world, rng)
+    else:
+        _flush(world, rng)
+    _crash(world, rng)
 
 
 def _pause(world: World, rng: random.Random) -> None:
@@ -178,6 +187,7 @@ _ACTS = {
     "evict": _evict,
     "failover": _failover,
     "crash": _crash,
+    "calamity": _calamity,
     "pause": _pause,
     "lag": _lag,
     "close": _close,

@@ -1,8 +1,8 @@
 """Which faults go together, and what may be asked of the outcome.
 
-A process that dies together with the loss of the same data in Redis loses what only it knew: that is one of the named
-exceptions (until there is a journal), so no profile has both. Deletions go without writes that arrive late: a create
-that is performed after its request was deleted counts again, which is another.
+A process that dies together with the loss of the same data in Redis loses what only it knew, if it keeps no journal:
+that is one of the named exceptions, so only profiles with a journal have both. Deletions go without writes that
+arrive late: a create that is performed after its request was deleted counts again, which is another.
 """
 
 from __future__ import annotations
@@ -179,7 +179,44 @@ STORM_DELETE = Profile(
     "storm-delete", problems=3, hold=SHORT, redis_fault=0.1, lag=0.05, close=0.05, delete=0.1, resolve=0.05
 )
 
+JOURNAL = Profile(
+    "journal",
+    journal=True,
+    redis_fault=0.1,
+    kube_fault=0.1,
+    outage=0.1,
+    lag=0.1,
+    crash=0.05,
+    calamity=0.1,
+    flush=0.05,
+    evict=0.1,
+    failover=0.1,
+    pause=0.05,
+    close=0.1,
+    rival=0.3,
+    resolve=0.05,
+    lost_answer=0.03,
+    relist=0.02,
+)
+"""Replicas die and Redis forgets, together too; whoever follows a dead replica finds its journal."""
+
+JOURNAL_STORM = replace(
+    JOURNAL, name="journal-storm", replicas=3, problems=3, hold=SHORT, outage=0.05, resolve=0.0
+)
+
+JOURNAL_DISK = replace(CRASH, name="journal-disk", journal=True, disk_fault=0.3, one_open=False)
+"""Disks that fail: what Redis took is accepted all the same, and lives as long as Redis does."""
+
+JOURNALS = (JOURNAL, JOURNAL_STORM, JOURNAL_DISK)
+
 WINDOWS = (STORM, STORM_EARLY, STORM_CRASH, STORM_LOSS, STORM_BOTH, STORM_DELETE)
 
-ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD, *WINDOWS)
+BREAKERS = (
+    replace(CRASH, name="breakers-crash", breakers=True, outage=0.3),
+    replace(LOSS, name="breakers-loss", breakers=True, outage=0.3),
+    replace(STORM_CRASH, name="breakers-storm", breakers=True, outage=0.2),
+)
+"""Outages long enough that calls are not tried any more, and go on at once when they are over."""
+
+ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD, *WINDOWS, *JOURNALS, *BREAKERS)
 BY_NAME = {profile.name: profile for profile in (*ALL, BURST)}

@@ -349,6 +349,8 @@ class Twin:
         windows = self._windows(shard, now)
         due = sorted((at, name) for name, at in shard.queue.items() if at <= now)[:limit]
         items, claimed, expired, left = [], [], [], MOST_MEMBERS
+        if limit == 0:
+            expired += windows.finish_all()
         for _, name in due:
             if name.startswith("w:"):
                 found = windows.window(name[2:])
@@ -502,6 +504,22 @@ class Twin:
         if fingerprint in shard.records:
             shard.records[fingerprint].t = attempts
 
+    def hurry(self, number: int, *, spread: float) -> int:
+        shard, now = self._shard(number)
+        horizon = now + round(spread * 1000)
+        moved = 0
+        later = sorted((at, name) for name, at in shard.queue.items() if at > horizon)
+        for place, (_, name) in enumerate(later, 1):
+            win = shard.windows.windows.get(name[2:]) if name.startswith("w:") else None
+            failed = win.attempts if win is not None else shard.records.get(name, Record()).t
+            if failed > 0:
+                at = min(horizon, now + (horizon - now) * place // len(later))
+                shard.queue[name] = at
+                if win is not None:
+                    win.due, win.leased = at, 0
+                moved += 1
+        return moved
+
     def arrange(self, number: int, fingerprint: str, *, known: int) -> int:
         shard, now = self._shard(number)
         rec = shard.records.get(fingerprint)
@@ -543,6 +561,7 @@ class Twin:
                     mended += 1
                     if win.closed or win.chunk > rec.K:
                         win.due = win.due if win.due is not None else now
+                        windows.changed[win.id] = win
                 if f"w:{win.id}" not in shard.queue:
                     windows.changed[win.id] = win
             elif rec.W:

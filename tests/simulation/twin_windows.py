@@ -290,13 +290,30 @@ class Windows:
         self.vanish(win)
         return released
 
+    def finish(self, win: Window) -> Expired | None:
+        if win.closed or self.now < win.ends:
+            return None
+        if not win.storming:
+            return Expired(win.id, self.dissolve(win, "buffer_expiration"))
+        self.close(win)
+        return None
+
+    def finish_all(self) -> list[Expired]:
+        expired = []
+        for name in sorted(name for name, end in self.data.collecting.items() if end <= self.now):
+            win = self.window(name)
+            if win is None:
+                del self.data.collecting[name]
+            elif over := self.finish(win):
+                expired.append(over)
+        return expired
+
     def claim(self, win: Window, lease: float, left: int) -> tuple[ClaimedWindow | None, Expired | None, int]:
-        closing = False
-        if not win.closed and self.now >= win.ends:
-            if not win.storming:
-                return None, Expired(win.id, self.dissolve(win, "buffer_expiration")), left
-            self.close(win)
-            closing = True
+        was_open = not win.closed
+        over = self.finish(win)
+        if over is not None:
+            return None, over, left
+        closing = was_open and win.closed
         found, more = [], False
         for number in range(self.last_to_write(win) + 1):
             if more:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,18 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from gateway import errors
+from gateway.config.settings import KubernetesBreaker, RedisBreaker
 from gateway.engine.engine import Engine, Limits
-from gateway.engine.ports import Ports
+from gateway.engine.journal import Journal
+from gateway.engine.ports import Breakers, Ports
 from gateway.kube.index import Index
 from gateway.kube.stored import Head, Stored
 from gateway.kube.storms import Storm
-from gateway.model import Hold, Outcome, RequestRef, Severity, Signal
+from gateway.model import Hold, RequestRef, Severity, Signal
+from gateway.model import Outcome as Fate
+from gateway.resilience.breakers import Breaker, Outcome
+from gateway.resilience.policies import PING_INTERVAL, kubernetes_policy, redis_policy
+from gateway.resilience.probing import Finding, keep_probing
 from gateway.state.records import (
     Admission,
     AdmitReply,
@@ -29,6 +36,7 @@ from gateway.state.records import (
 )
 from gateway.telemetry.metrics import Metrics
 from tests.simulation.api import Api, Violation, counts
+from tests.simulation.disk import Disk, Thread
 from tests.simulation.twin import ShardData, Twin
 
 _METRICS = Metrics(CollectorRegistry())
@@ -59,11 +67,18 @@ class Profile:
     lost_answer: float = 0.0
     relist: float = 0.0
     fork: float = 0.0
+    calamity: float = 0.0
+    """A replica dies, and Redis loses data at the same moment."""
+    journal: bool = False
+    """Replicas keep a journal, and whoever is started in the place of a dead one gets its disk."""
+    disk_fault: float = 0.0
     repeat: float = 0.0
     """How many deliveries come again, with the same body, after they were answered 2xx."""
     shards: int = 1
     hold: Hold | None = None
     """How new alerts are held; None: their requests are created at once."""
+    breakers: bool = False
+    """Whether each replica has breakers, with the pace of the real ones."""
     one_open: bool = False
     """Two open requests of a problem are a fault, be it for a moment."""
 
@@ -137,8 +152,36 @@ class Wire:
         self.cut = False
         self.dead = False
         self.frozen: asyncio.Event | None = None
+        self.breaker = _breaker(kind) if world.profile.breakers else None
 
     async def call(self, name: str, perform: Callable[[], Any]) -> Any:
+        breaker = self.breaker
+        if breaker is None:
+            return await self._call(name, perform)
+        if not breaker.allow():
+            self.world.faulted(self.kind, name)
+            if self.kind == "redis":
+                raise errors.StoreRefused("not tried", kind="breaker_open")
+            raise errors.KubeNotTried("not tried", retry_after=breaker.retry_after())
+        try:
+            result = await self._call(name, perform)
+        except (errors.StoreError, errors.KubeUnavailable) as error:
+            breaker.record(Outcome.FAILURE, str(error))
+            raise
+        except errors.GatewayError:
+            breaker.record(Outcome.SUCCESS)
+            raise
+        breaker.record(Outcome.SUCCESS)
+        return result
+
+    async def probe(self) -> Finding:
+        try:
+            await self._call("probe", lambda: None)
+        except errors.GatewayError as error:
+            return Finding(Outcome.FAILURE, str(error))
+        return Finding(Outcome.SUCCESS)
+
+    async def _call(self, name: str, perform: Callable[[], Any]) -> Any:
         world, rng = self.world, self.world.rng
         if self.frozen is not None:
             await self.frozen.wait()
@@ -199,6 +242,11 @@ class Wire:
         if self.kind == "redis":
             return errors.StoreUnsure("timeout", kind="timeout")
         return errors.KubeUnavailable("timeout")
+
+
+def _breaker(kind: str) -> Breaker:
+    policy = redis_policy(RedisBreaker()) if kind == "redis" else kubernetes_policy(KubernetesBreaker())
+    return Breaker(kind, policy, clock=Clock().monotonic)
 
 
 class SimStore:
@@ -263,6 +311,9 @@ class SimStore:
         await self._call(
             "postpone", lambda redis: redis.postpone(shard, item, delay=delay, attempts=attempts)
         )
+
+    async def hurry(self, shard: int, *, spread: float) -> int:
+        return int(await self._call("hurry", lambda redis: redis.hurry(shard, spread=spread)))
 
     async def arrange(self, shard: int, fingerprint: str, *, known: int) -> int:
         return int(await self._call("arrange", lambda redis: redis.arrange(shard, fingerprint, known=known)))
@@ -330,15 +381,19 @@ class SimSpaces:
 
 
 class Replica:
-    """One gateway process: the real engine between two wires and a watch."""
+    """One gateway process: the real engine between two wires and a watch, and a disk where there are journals."""
 
-    def __init__(self, world: World, name: str, engine_type: type[Engine] = Engine) -> None:
+    def __init__(
+        self, world: World, name: str, engine_type: type[Engine] = Engine, disk: Disk | None = None
+    ) -> None:
         self.world = world
         self.name = name
         self.index = world.make_index()
         self.redis_wire = Wire(world, "redis")
         self.kube_wire = Wire(world, "kube")
         self.synced = False
+        self.disk = disk
+        self.thread = Thread(world.rng)
         self.store = SimStore(world, self.redis_wire, f"token-{name}")
         self.engine = engine_type(
             Ports(
@@ -350,9 +405,11 @@ class Replica:
                 fallback_namespace="fallback",
                 clock=Clock(),
                 metrics=_METRICS,
+                breakers=Breakers(self.redis_wire.breaker, self.kube_wire.breaker),
             ),
             Limits(ack_wait=0.25, max_members=world.profile.hold.max_alerts if world.profile.hold else 1000),
             process_id=name,
+            journal=self._journal(disk) if disk is not None else None,
         )
         self.watching = asyncio.Event()
         self.watching.set()
@@ -361,8 +418,27 @@ class Replica:
             for what, run in self.engine.background().items()
         ]
         self.tasks.append(asyncio.create_task(self._watch(), name=f"{name}-watch"))
+        for wire in (self.redis_wire, self.kube_wire):
+            if wire.breaker is not None:
+                probing = keep_probing(
+                    wire.breaker, wire.probe, interval=PING_INTERVAL if wire.kind == "redis" else None
+                )
+                self.tasks.append(asyncio.create_task(probing, name=f"{name}-probe-{wire.kind}"))
         self.calls: dict[asyncio.Task[Any], None] = {}
         self.alive = True
+
+    def _journal(self, disk: Disk) -> Journal:
+        journal = Journal(disk, run=self.thread, on_error=lambda: None)
+        opening = journal.open()
+        with contextlib.suppress(StopIteration):
+            opening.send(None)  # the thread does not make it wait until it has started
+            raise AssertionError("opening the journal had to wait")
+        if journal.inherited:
+            self.world.trace(
+                f"{self.name} inherits {[(e.slot, e.base, e.value, e.window) for e in journal.inherited]}"
+            )
+        self.thread.started = True
+        return journal
 
     async def _watch(self) -> None:
         api, rng, loop = self.world.api, self.world.rng, asyncio.get_running_loop()
@@ -412,7 +488,9 @@ class Replica:
     def kill(self) -> None:
         """SIGKILL: nothing of it acts any more, and its memory is gone."""
         self.alive = False
-        self.redis_wire.dead = self.kube_wire.dead = True
+        self.redis_wire.dead = self.kube_wire.dead = self.thread.dead = True
+        if self.disk is not None:
+            self.disk.power_loss()
         for task in (*self.tasks, *self.calls):
             task.cancel()
         self.engine = None  # type: ignore[assignment]
@@ -459,9 +537,12 @@ class World:
         if kind == "redis" and name == "admit":
             self.notes_unsafe = True
 
-    def start_replica(self) -> Replica:
+    def start_replica(self, disk: Disk | None = None) -> Replica:
+        """`disk`: that of a dead one."""
         self.born += 1
-        replica = Replica(self, f"p{self.born}", self.engine_type)
+        if disk is None and self.profile.journal:
+            disk = Disk(self.rng, lambda: self.profile.disk_fault * self.harshness)
+        replica = Replica(self, f"p{self.born}", self.engine_type, disk)
         self.replicas.append(replica)
         return replica
 
@@ -506,14 +587,14 @@ class World:
                 doubts += 1
             await asyncio.sleep(wait)
             wait = min(wait * 1.5, 10.0)
-        self._count(readings, [Outcome.INVALID] * len(readings), doubts)
+        self._count(readings, [Fate.INVALID] * len(readings), doubts)
 
-    def _count(self, readings: Sequence[SimReading], outcomes: Sequence[Outcome], doubts: int) -> None:
+    def _count(self, readings: Sequence[SimReading], outcomes: Sequence[Fate], doubts: int) -> None:
         for reading, outcome in zip(readings, outcomes, strict=True):
             if not reading.resolved:
                 tally = self.tallies.setdefault(reading.fingerprint, Tally())
                 tally.maybe += doubts
-                if outcome in (Outcome.CREATED, Outcome.DUPLICATE, Outcome.QUEUED, Outcome.BUFFERED):
+                if outcome in (Fate.CREATED, Fate.DUPLICATE, Fate.QUEUED, Fate.BUFFERED):
                     tally.accepted += 1
 
     # --- the end

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from redis import exceptions as redis_errors
 
-from gateway.state.client import Scripts
+from gateway.state.scripting import Scripts
 from tests.rig.fake_clock import FakeClock
 from tests.rig.fixtures.stores import StartRedis
 from tests.rig.redis_server import RedisServer, blocking_client
@@ -32,7 +32,8 @@ class FrozenRedis:
         self.server: RedisServer = start_redis(source="wheel", env={**fake_clock.env, "TZ": "UTC"})
         self.raw: redis.Redis = blocking_client(self.server.port)
         self._redis = redis.Redis(port=self.server.port, protocol=2, socket_timeout=5.0)
-        self._scripts = Scripts().source
+        scripts = Scripts()
+        self._scripts = {name: scripts.get(name, 6).text for name in Scripts.FILES}
         self._sha: dict[str, str] = {}
 
     def alter(self, text: str, other: str) -> None:
@@ -70,8 +71,8 @@ class FrozenRedis:
             # Nothing may take it for an outage.
             raise AssertionError(f"the script {name} failed: {error}") from error
 
-    async def command(self, *arguments: str | bytes | int) -> Any:
+    async def command(self, *arguments: str | bytes | int, **_: Any) -> Any:
         return self._redis.execute_command(*arguments)
 
-    async def scan(self, match: str, count: int = 500) -> list[str]:
+    async def scan(self, match: str, count: int = 500, **_: Any) -> list[str]:
         return sorted(key.decode() for key in self._redis.scan_iter(match, count))

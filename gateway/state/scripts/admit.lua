@@ -14,12 +14,9 @@
 local interval, spread, taken, life, token, messages = unpack(cmsgpack.unpack(ARGV[3]))
 local queue, notes = KEYS[1], KEYS[2]
 sound(queue, 'zset')
-local alive = redis.pcall('GET', KEYS[3])
-if type(alive) ~= 'string' then
-  sound(KEYS[3], 'string')
-  redis.call('SET', KEYS[3], token, 'PX', PENDING_LIFE)
-  alive = token
-end
+sound(KEYS[3], 'string')
+redis.call('SET', KEYS[3], token, 'NX', 'PX', PENDING_LIFE)
+local alive = legible(redis.call('GET', KEYS[3]))
 if life ~= '' and life ~= alive then return cmsgpack.pack({false, {}, -1, 0, alive}) end
 if not taken and redis.call('EXISTS', notes) == 1 then
   return cmsgpack.pack({true, {}, -1, 0, alive})
@@ -77,7 +74,7 @@ local function admit(message, key)
   local g, h, w, f, r, e, m, q, d, home, chunk, c, n, b, z =
     unpack(fields(key, 'g', 'h', 'w', 'f', 'r', 'e', 'm', 'q', 'd', 'W', 'K', 'c', 'n:' .. slot, 'b:' .. slot,
                   'z:' .. slot))
-  h, m, f, r = h and tonumber(h), m or '', f or '', r or ''
+  h, m, f, r = generation_in(h), m or '', f or '', r or ''
   local stored_home = h
   local fresh = not (g or home)
   local generation = number(g)

@@ -4,6 +4,7 @@
 -- ARGV  1 fingerprint   2 reason
 -- Reply 1 where it is newly dead
 
+sound(KEYS[3], 'zset')
 if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 redis.call('HSET', KEYS[2], 'd', ARGV[2])
 redis.call('ZREM', KEYS[1], ARGV[1])

@@ -12,8 +12,12 @@
 --
 -- A lease only saves work: two claimers who write the same thing do no harm. Record keys are derived from the queue's
 -- members; they share its hash tag. Of a window's members at most `MOST_MEMBERS` are handed out at a time.
+--
+-- With a limit of 0 nothing is leased, because nothing could be written; but the time of windows goes on, so those whose
+-- end has come are closed, or become requests that wait.
 
 local MOST_MEMBERS = 200
+local MOST_ENDS = 50
 local queue, sentinel = KEYS[1], KEYS[2]
 local limit, lease, token = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local now = now_ms()
@@ -21,22 +25,30 @@ local items, claimed, expired = {}, {}, {}
 local members_left = MOST_MEMBERS
 
 sound(queue, 'zset')
-local due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, limit)
+sound(WINDOWS, 'zset')
+local due = {}
+if limit > 0 then due = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, limit) end
 
 local function item(fingerprint, rec, slots, payload)
-  return {fingerprint, slots, number(rec.g), number(rec.t), rec.f or '', rec.r or '', rec.e or '', payload, rec.o or ''}
+  return {fingerprint, slots, number(rec.g), number(rec.t), legible(rec.f), legible(rec.r), legible(rec.e),
+          legible(payload), legible(rec.o)}
+end
+
+-- Ends a window whose time is over; false where it is no more.
+local function finish(win)
+  if win.closed or now < win.ends then return true end
+  if win.storming then
+    close(win, now)
+    return true
+  end
+  expired[#expired + 1] = {win.id, dissolve(win, 'buffer_expiration', now)}
+  return false
 end
 
 local function claim_window(win)
-  local closing = false
-  if not win.closed and now >= win.ends then
-    if not win.storming then
-      expired[#expired + 1] = {win.id, dissolve(win, 'buffer_expiration', now)}
-      return
-    end
-    close(win, now)
-    closing = true
-  end
+  local open = not win.closed
+  if not finish(win) then return end
+  local closing = open and win.closed
   local found, more = {}, false
   local last = (win.closed or (win.early and win.storming)) and win.chunk or win.chunk - 1
   for chunk = 0, last do
@@ -72,6 +84,13 @@ local function claim_window(win)
   win.due = win.leased
   redis.call('ZADD', queue, win.leased, 'w:' .. win.id)
   claimed[#claimed + 1] = {win.id, win.group, not win.closed, win.attempts, more, found, closing}
+end
+
+if limit == 0 then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', WINDOWS, '-inf', now, 'LIMIT', 0, MOST_ENDS)) do
+    local win = window(id)
+    if win then finish(win) else redis.call('ZREM', WINDOWS, id) end
+  end
 end
 
 for _, name in ipairs(due) do
@@ -112,13 +131,14 @@ keep_windows(now)
 redis.call('PEXPIRE', queue, PENDING_LIFE)
 local identity, corrupt = '', 0
 if token ~= '' then
+  sound(sentinel, 'string')
+  sound(queue .. ':corrupt', 'string')
   redis.call('SET', sentinel, token, 'NX', 'PX', PENDING_LIFE)
   redis.call('PEXPIRE', sentinel, PENDING_LIFE)
   corrupt = number(redis.call('GET', queue .. ':corrupt'))
   if corrupt > 0 then redis.call('DEL', queue .. ':corrupt') end
-  identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ':' .. redis.call('GET', sentinel)
+  identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ':' .. legible(redis.call('GET', sentinel))
 end
-sound(WINDOWS, 'zset')
 local collecting = redis.call('ZCARD', WINDOWS)
 local depth = math.max(0, redis.call('ZCARD', queue) - collecting)
 return cmsgpack.pack({items, next_due(queue, now), depth, identity, corrupt, claimed, expired, collecting})

@@ -28,14 +28,47 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+local MOST = 9007199254740992   -- 2^53: whatever is more is no number of ours
+
+-- A whole number from 0 on; 0 for anything else.
 local function number(text)
-  return tonumber(text or '') or 0
+  local found = tonumber(text or '')
+  if not found or found ~= found or found < 0 or found > MOST then return 0 end
+  return math.floor(found)
 end
 
--- Sets aside a key of a type that is not ours.
+-- The generation that a record names as open, nil where it names none.
+local function generation_in(text)
+  local found = number(text)
+  return found > 0 and found or nil
+end
+
+-- Text that a reply can carry; empty for what is no UTF-8, and so not ours.
+local function legible(text)
+  if not text then return '' end
+  if not string.find(text, '[\128-\255]') then return text end
+  local rest = string.gsub(text, '[\194-\223][\128-\191]', '.')
+  rest = string.gsub(rest, '[\224-\239][\128-\191][\128-\191]', '.')
+  rest = string.gsub(rest, '[\240-\244][\128-\191][\128-\191][\128-\191]', '.')
+  return string.find(rest, '[\128-\255]') and '' or text
+end
+
+-- One more key that is not of our making was found.
+local function count_corrupt()
+  local key = KEYS[1] .. ':corrupt'
+  if redis.call('TYPE', key).ok ~= 'string' then redis.call('DEL', key) end
+  if number(redis.call('GET', key)) == 0 then redis.call('SET', key, 0) end
+  redis.call('INCR', key)
+  redis.call('PEXPIRE', key, PENDING_LIFE)
+end
+
+-- Deletes a key of a type that is not ours.
 local function sound(key, kind)
   local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+  if found ~= kind and found ~= 'none' then
+    redis.call('DEL', key)
+    count_corrupt()
+  end
 end
 
 -- Reads fields of a record. A key of another type is set aside for a day, and read as absent.
@@ -44,8 +77,7 @@ local function fields(key, ...)
   if found.err then
     redis.call('RENAME', key, key .. ':corrupt')
     redis.call('PEXPIRE', key .. ':corrupt', 86400000)
-    redis.call('INCR', KEYS[1] .. ':corrupt')
-    redis.call('PEXPIRE', KEYS[1] .. ':corrupt', PENDING_LIFE)
+    count_corrupt()
     return redis.call('HMGET', key, ...)
   end
   return found
@@ -75,7 +107,7 @@ local function unsettled(rec)
     if string.sub(field, 1, 2) == 'n:' then
       local slot = string.sub(field, 3)
       local value, base = number(text), number(rec['b:' .. slot])
-      if value > base then found[#found + 1] = {slot, value, base} end
+      if value > base and legible(slot) == slot then found[#found + 1] = {slot, value, base} end
     end
   end
   table.sort(found, function(one, other) return one[1] < other[1] end)
@@ -97,6 +129,7 @@ local STEP = 250
 local function turns(queue, spread, now)
   local key = queue .. ':turn'
   local found = redis.pcall('GET', key)
+  if type(found) == 'table' then sound(key, 'string') end
   local at = type(found) == 'string' and number(found) or 0
   return {key = key, at = math.min(at, now + LONGEST_TURN), spread = spread, now = now, taken = false}
 end

@@ -29,7 +29,7 @@ for i, confirmation in ipairs(confirmations) do
       local reached = math.min(value, settled)
       if reached > base then put('b:' .. slot, string.format('%d', reached)) end
     end
-    local h = rec.h and tonumber(rec.h)
+    local h = generation_in(rec.h)
     if open > 0 and open >= (h or 0) and open > closed then
       put('h', string.format('%d', open))
       put('m', marked)

@@ -4,6 +4,7 @@
 -- ARGV  1 fingerprint
 -- Reply 1 where it is queued again
 
+sound(KEYS[3], 'zset')
 redis.call('ZREM', KEYS[3], ARGV[1])
 local rec = record(KEYS[2])
 if not rec.d then return 0 end

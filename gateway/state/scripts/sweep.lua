@@ -8,6 +8,8 @@
 -- own.
 
 local now = now_ms()
+sound(ROOT .. 'dead', 'zset')
+sound(KEYS[1], 'zset')
 local mended = 0
 for i = 2, #KEYS do
   local key, fingerprint = KEYS[i], ARGV[i + 1]
@@ -18,7 +20,7 @@ for i = 2, #KEYS do
       local chunk = number(rec.K)
       if pend(win, chunk, fingerprint, rec.f or '') then
         mended = mended + 1
-        if win.closed or chunk < win.chunk then win.due = win.due or now end
+        if win.closed or chunk < win.chunk then win.due, win.changed = win.due or now, true end
       end
       win.changed = win.changed or not redis.call('ZSCORE', KEYS[1], 'w:' .. win.id)
     elseif rec.W then

@@ -1,9 +1,10 @@
 -- Take the notes of the bodies that came again: each is handed out once.
 --
--- KEYS  1 queue (unused)   2 notes
+-- KEYS  1 queue   2 notes
 -- ARGV  MessagePack: {{body, fingerprint} …}
 -- Reply MessagePack: for each, true where a valid note was there (and is there no longer)
 
+sound(KEYS[2], 'hash')
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local found = {}
 for i, note in ipairs(cmsgpack.unpack(ARGV[1])) do

@@ -23,6 +23,7 @@
 local ROOT, BUFFERS = ARGV[1], ARGV[2]
 local RECORDS, WINDOWS = ROOT .. 'r:', ROOT .. 'windows'
 local SOONEST_END = 1000
+local MOST_CHUNKS = 2001  -- a window has 2000 members at most
 local loaded = {}
 
 local function flag(text) return text == '1' end
@@ -50,12 +51,12 @@ local function window(id)
     loaded[id] = false
     return nil
   end
-  local win = remember(id, found[1], window_rule(found[10]))
+  local win = remember(id, legible(found[1]), window_rule(found[10]))
   win.storming, win.closed, win.owns = flag(found[2]), flag(found[3]), flag(found[9])
   win.opened, win.last, win.ends = number(found[4]), number(found[5]), number(found[6])
-  win.members, win.chunk = number(found[7]), number(found[8])
+  win.members, win.chunk = number(found[7]), math.min(number(found[8]), MOST_CHUNKS)
   win.wrote, win.attempts, win.leased = number(found[11]), number(found[12]), number(found[14])
-  win.due = found[13] and tonumber(found[13]) or nil
+  win.due = found[13] and number(found[13]) or nil
   return win
 end
 
@@ -68,6 +69,7 @@ end
 
 -- Puts a member among those with something to write; true where it was not there.
 local function pend(win, chunk, fingerprint, starts_at)
+  chunk = math.min(chunk, MOST_CHUNKS)
   if chunk > win.chunk then
     win.chunk = chunk
     win.changed = true
@@ -84,7 +86,10 @@ end
 
 local function pending_in(win, chunk)
   local found = redis.pcall('HKEYS', chunk_key(win, chunk))
-  if found.err then return {} end
+  if found.err then
+    sound(chunk_key(win, chunk), 'hash')
+    return {}
+  end
   table.sort(found)
   return found
 end
@@ -144,8 +149,11 @@ local function current(group)
     local win = window(id)
     if win and win.owns and not win.closed then return win end
     redis.call('DEL', ROOT .. 'g:' .. group)
+  elseif type(id) == 'table' then
+    sound(ROOT .. 'g:' .. group, 'string')
   end
   local members = redis.pcall('HKEYS', buffer_key(group))
+  if members.err then sound(buffer_key(group), 'hash') end
   if members.err or #members == 0 then return nil end
   table.sort(members)
   local named = fields(RECORDS .. members[1], 'W')[1]

@@ -171,7 +171,7 @@ def test_all_faults_of_all_layers_are_told_at_once(file: Any) -> None:
         """
 server: {prot: 80, port: eighty, host: 0.0.0.0}
 storm: {hold: soon, rules: [{mode: often}, 5]}
-journal: {path: /j}
+tracing: {endpoint: /j}
 nonsense: 1
 """
     )
@@ -184,7 +184,7 @@ nonsense: 1
         "storm.rules[0].mode: ",
         "storm.rules[0].matchers: ",
         "storm.rules[1]: ",
-        "journal.path: ",
+        "tracing.endpoint: ",
         "nonsense: ",
         "queue.lease (GATEWAY__QUEUE__LEASE): ",
         "redis (GATEWAY__REDIS): ",

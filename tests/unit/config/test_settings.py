@@ -23,13 +23,16 @@ dedup:   {terminal_phases: [Completed, Failed, Cancelled, TimedOut, Skipped],
 classify: {environment_label: environment, priority: []}
 storm:   {threshold: 3, hold: 60s, inactivity: 60s, max_window: 5m, buffer_size: 100, max_alerts: 1000,
           group_by: [namespace, alertname], emit: on_close, rules: []}
-redis:   {url: 'redis://localhost:6379/0', timeout: 10ms, pool_size: 32, shards: 1, prefix: 'gw:', buffer_prefix: ''}
+redis:   {url: 'redis://localhost:6379/0', username_file: null, password_file: null,
+          tls: {ca_file: null, cert_file: null, key_file: null, insecure: false},
+          sentinel: {username_file: null, password_file: null}, timeout: 10ms,
+          pool_size: 32, shards: 1, prefix: 'gw:', buffer_prefix: ''}
 kubernetes: {kubeconfig: null, context: null, namespaces: [], concurrency: 32, fallback_namespace: kubernaut-system}
 breakers: {redis: {failure_rate: 0.05, window: 10s, min_calls: 5, open_for: 2s},
            kubernetes: {consecutive_429: 10, failure_rate: 0.5, open_for: 5s}}
 queue:   {max_depth: 1000, lease: 15s}
 unconfirmed: {max: 50000}
-journal: {path: null}
+journal: {path: null, max_size: 256MiB}
 record:  {path: null, max_size: 1GiB}
 chaos:   {enabled: false}
 log:     {level: info, format: json}

@@ -17,9 +17,6 @@ from gateway.errors import ConfigurationError
         ("auth.mode", "tokenreview"),
         ("auth.mode", "[bearer, mtls]"),
         ("rate_limit.requests", "10"),
-        ("redis.url", "redis+sentinel://h1:26379/mymaster"),
-        ("redis.url", "redis+cluster://h1:6379"),
-        ("journal.path", "/var/lib/journal"),
         ("chaos.enabled", "true"),
         ("tracing.endpoint", "http://tempo:4317"),
     ],
@@ -33,10 +30,9 @@ def test_a_promise_that_cannot_be_kept_stops_the_start(path: str, value: str) ->
 
 
 def test_a_key_that_only_tunes_something_unbuilt_is_taken_with_a_warning() -> None:
-    sets = ["storm={hold: 30s, emit: on_threshold}", "breakers.redis={open_for: 3s}", "rate_limit.by=source"]
+    sets = ["storm={hold: 30s, emit: on_threshold}", "rate_limit.by=source"]
     assert warnings(load(None, {}, sets)) == [
         "rate_limit.by has no effect yet: rate limits are not built",
-        "breakers.redis has no effect yet: circuit breakers are not built",
     ]
 
 

@@ -34,11 +34,11 @@ def a_signal() -> Signal:
 class Source:
     starts_at: str = ""
 
-    def hold(self) -> None:
-        return None
-
     def signal(self) -> Signal:
         return a_signal()
+
+    def hold(self) -> None:
+        return None
 
 
 def test_a_slot_counts_from_one_and_goes_on() -> None:

@@ -1,138 +1,240 @@
-"""Deadlines and errors of calls to Redis."""
+"""Calls to Redis: sent to one server, in time, with what failed in our own words."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from redis import exceptions as redis_errors
 
-from gateway.errors import StoreError, StoreRefused, StoreUnsure
-from gateway.state.client import Client, Scripts, in_time, translate
-from gateway.state.keys import Keys
+from gateway.config.settings import Redis
+from gateway.errors import StoreRefused, StoreUnsure
+from gateway.resilience.breakers import Breaker, Outcome, Policy
+from gateway.state.access import Access
+from gateway.state.client import Client
+from tests.rig.fixtures import StartRedis
+from tests.rig.redis_server import RedisServer
+from tests.rig.waiting import eventually
 
-
-async def test_a_call_in_time_gives_its_result() -> None:
-    async def call() -> int:
-        await asyncio.sleep(0)
-        return 7
-
-    assert await in_time(call(), 1.0) == 7
-
-
-async def test_a_call_that_takes_too_long_is_cancelled() -> None:
-    cancelled = asyncio.Event()
-
-    async def call() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            cancelled.set()
-
-    with pytest.raises(TimeoutError):
-        await in_time(call(), 0.01)
-    assert cancelled.is_set()
+KEYS = ("gw:{0}:queue", "gw:{0}:sentinel")
+CLAIM = ("gw:{0}:", "alert:buffer:{0}:", 1, 1000, "token")
 
 
-async def test_a_busy_event_loop_does_not_look_like_a_broken_redis() -> None:
-    """The reply has arrived when the loop comes back to it, long after the timer should have fired."""
-    reader, writer = asyncio.StreamReader(), asyncio.Event()
+class Seen:
+    """What an observer is told."""
 
-    async def call() -> bytes:
-        writer.set()
-        return await reader.readexactly(2)
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.reconnected = 0
 
-    task = asyncio.create_task(in_time(call(), 0.01))
-    await writer.wait()
-    asyncio.get_running_loop().call_later(0.001, reader.feed_data, b"ok")
-    time.sleep(0.05)  # noqa: ASYNC251 - this is the busy event loop
+    def redis_failed(self, kind: str) -> None:
+        self.failed.append(kind)
 
-    assert await task == b"ok"
+    def redis_reconnected(self) -> None:
+        self.reconnected += 1
 
 
-async def test_a_cancellation_from_outside_stays_one() -> None:
-    task = asyncio.create_task(in_time(asyncio.sleep(60), 30.0))
-    await asyncio.sleep(0)
-    task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "refused"),
-    [
-        (redis_errors.OutOfMemoryError("OOM command not allowed"), "oom", True),
-        (redis_errors.ResponseError("OOM command not allowed when used memory > 'maxmemory'."), "oom", True),
-        (redis_errors.ReadOnlyError("READONLY"), "readonly", True),
-        (
-            redis_errors.ResponseError("-READONLY You can't write against a read only replica."),
-            "readonly",
-            True,
-        ),
-        (redis_errors.BusyLoadingError("LOADING"), "loading", True),
-        (redis_errors.NoScriptError("NOSCRIPT"), "noscript", True),
-        (redis_errors.AuthenticationError("no"), "auth", True),
-        (redis_errors.NoPermissionError("no"), "auth", True),
-        (redis_errors.MaxConnectionsError("no"), "pool", True),
-        (ConnectionRefusedError("refused"), "connection", True),
-        (redis_errors.TimeoutError("late"), "timeout", False),
-        (TimeoutError("late"), "timeout", False),
-        (redis_errors.ConnectionError("cut"), "connection", False),
-        (ConnectionResetError("cut"), "connection", False),
-        (redis_errors.ResponseError("WRONGTYPE"), "response", False),
-    ],
-)
-def test_errors_say_whether_the_call_may_have_been_performed(
-    error: Exception, kind: str, refused: bool
-) -> None:
-    translated = translate(error)
-
-    assert translated.kind == kind
-    assert isinstance(translated, StoreRefused if refused else StoreUnsure)
-
-
-def test_every_error_of_the_library_is_translated() -> None:
-    for _, family in inspect.getmembers(redis_errors, inspect.isclass):
-        if issubclass(family, redis_errors.RedisError) and family.__init__ in (
-            redis_errors.RedisError.__init__,
-            Exception.__init__,
-        ):
-            assert isinstance(translate(family("x")), StoreError)
-
-
-async def test_nothing_listening_is_a_refusal() -> None:
-    client = Client("redis://127.0.0.1:1/0", timeout=0.5, pool_size=1)
+@asynccontextmanager
+async def client_of(access: Access | str, **more: object) -> AsyncIterator[Client]:
+    client = Client(access, **{"timeout": 2.0, "pool_size": 2, **more})  # type: ignore[arg-type]
     try:
-        with pytest.raises(StoreRefused):
-            await client.command("PING")
+        yield client
     finally:
         await client.close()
 
 
-def test_keys_of_a_shard_share_their_hash_tag() -> None:
-    keys = Keys("gw:", 16)
-    shard = keys.shard("prod/PodOOMKilled")
-
-    tags = {
-        key[key.index("{") : key.index("}") + 1]
-        for key in (
-            keys.queue(shard),
-            keys.notes(shard),
-            keys.sentinel(shard),
-            keys.dead(shard),
-            keys.record(shard, "f" * 64),
-        )
-    }
-    assert tags == {f"{{{shard}}}"}
-    assert len({keys.shard(f"ns-{number}/A") for number in range(200)}) == 16
+async def test_nothing_listening_is_a_refusal_of_every_call_and_soon() -> None:
+    seen = Seen()
+    async with client_of("redis://127.0.0.1:1/0", observer=seen) as client:
+        began = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(StoreRefused) as caught:
+                await client.command("PING")
+            assert caught.value.kind == "connection"
+        assert time.monotonic() - began < 1
+    assert seen.failed == ["connection"] * 20
 
 
-def test_every_script_says_what_it_takes_and_answers() -> None:
-    scripts = Scripts()
-    for name in Scripts.NAMES:
-        head = scripts.source[name]
-        assert "-- KEYS" in head, name
-        assert "-- Reply" in head, name
+async def test_a_script_that_the_server_forgot_is_sent_again_without_an_error(
+    redis_server: RedisServer,
+) -> None:
+    seen = Seen()
+    async with client_of(redis_server.url, observer=seen) as client:
+        for _ in range(2):
+            await client.script("claim", KEYS, *CLAIM)
+            with redis_server.client() as other:
+                other.script_flush()
+        await client.script("claim", KEYS, *CLAIM)
+    assert seen.failed == []
+
+
+async def test_more_calls_than_connections_wait_for_each_other(redis_server: RedisServer) -> None:
+    async with client_of(redis_server.url) as client:
+        answers = await asyncio.gather(*(client.command("ECHO", str(n)) for n in range(200)))
+        with redis_server.client() as other:
+            ours = len(other.client_list()) - 1
+        assert answers == [str(n).encode() for n in range(200)]
+        assert 1 <= ours <= 2
+        assert client.active_connections == 0
+        assert client.most_connections == 2
+
+
+async def test_a_late_answer_is_nobody_elses(redis_server: RedisServer) -> None:
+    """A call that gave up leaves its answer behind: on that connection nothing is asked any more."""
+    async with client_of(redis_server.url, pool_size=1) as client:
+        await client.command("PING")
+        with pytest.raises(StoreUnsure):
+            await client.command(
+                "EVAL", "local n = 0; for i = 1, 3e6 do n = n + i end; return 'late'", 0, timeout=0.001
+            )
+        assert await client.command("ECHO", "mine") == b"mine"
+
+
+async def test_a_silent_server_keeps_nobody_longer_than_the_time_out(start_redis: StartRedis) -> None:
+    redis = start_redis()
+    async with client_of(redis.url, timeout=0.05) as client:
+        await eventually_answers(client)
+        redis.pause()
+        began = time.monotonic()
+        kinds = []
+        for _ in range(6):
+            with pytest.raises((StoreRefused, StoreUnsure)) as caught:
+                await client.command("PING")
+            kinds.append(caught.value.kind)
+        took = time.monotonic() - began
+        redis.resume()
+        await eventually_answers(client)
+    assert set(kinds) == {"timeout"}
+    assert took < 6 * 0.05 + 0.5
+
+
+async def eventually_answers(client: Client) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            await client.command("PING")
+            return
+        except (StoreRefused, StoreUnsure):
+            await asyncio.sleep(0.02)
+    raise TimeoutError("Redis does not answer")
+
+
+async def test_connections_that_were_cut_while_idle_are_replaced_before_a_call_meets_them(
+    redis_server: RedisServer,
+) -> None:
+    seen = Seen()
+    async with client_of(redis_server.url, observer=seen) as client:
+        for round_ in range(3):
+            assert await client.command("ECHO", str(round_)) == str(round_).encode()
+            with redis_server.client() as other:
+                other.client_kill_filter(_type="normal", skipme=True)
+            await asyncio.sleep(0.05)
+    assert seen.failed == []
+    assert seen.reconnected == 2
+
+
+async def test_an_open_breaker_refuses_and_hears_nothing(redis_server: RedisServer) -> None:
+    breaker = Breaker(
+        "redis",
+        Policy(failure_rate=0.5, window=10, min_calls=3, open_for=60),
+        clock=time.monotonic,
+    )
+    async with client_of(redis_server.url, breaker=breaker) as client:
+        await client.command("PING")
+        for _ in range(5):
+            breaker.record(Outcome.FAILURE, "a test")
+        with pytest.raises(StoreRefused) as caught:
+            await client.command("PING")
+        assert caught.value.kind == "breaker_open"
+        assert (await client.probe()).outcome is Outcome.SUCCESS
+        assert not breaker.closed
+
+
+async def test_a_server_that_is_lost_opens_the_breaker_and_a_full_one_does_not(
+    start_redis: StartRedis,
+) -> None:
+    redis = start_redis(options={"maxmemory": "100kb"})
+    breaker = Breaker(
+        "redis",
+        Policy(failure_rate=0.05, window=10, min_calls=5, open_for=60),
+        clock=time.monotonic,
+    )
+    async with client_of(redis.url, breaker=breaker) as client:
+        for _ in range(10):
+            with pytest.raises(StoreRefused) as caught:
+                await client.command("SET", "x", "1")
+            assert caught.value.kind == "oom"
+        assert breaker.closed
+        assert (await client.probe()).outcome is Outcome.SUCCESS
+        redis.kill()
+        for _ in range(20):
+            with pytest.raises((StoreRefused, StoreUnsure)):
+                await client.command("PING")
+        assert not breaker.closed
+        assert (await client.probe()).outcome is Outcome.FAILURE
+
+
+async def test_a_replica_fails_the_probe_although_it_answers(start_redis: StartRedis) -> None:
+    master = start_redis()
+    replica = start_redis(name="replica", options={"replicaof": f"127.0.0.1 {master.port}"})
+    async with client_of(replica.url) as client:
+        assert await client.command("PING") == b"PONG"
+        found = await client.probe()
+    assert found.outcome is Outcome.FAILURE
+    assert "readonly" in found.reason
+
+
+async def test_a_password_that_changes_is_read_again_from_its_file(
+    start_redis: StartRedis, tmp_path: Path
+) -> None:
+    redis = start_redis()
+    name, password = tmp_path / "name", tmp_path / "password"
+    name.write_text("gateway\n")
+    password.write_text("first\n")
+    with redis.client() as other:
+        other.acl_setuser("gateway", enabled=True, passwords=["+first"], commands=["+@all"], keys=["*"])
+        access = Access.of(Redis(url=redis.url, username_file=str(name), password_file=str(password)))
+        async with client_of(access) as client:
+            assert await client.command("ACL", "WHOAMI") == b"gateway"
+            other.acl_setuser(
+                "gateway", enabled=True, passwords=["+second", "-first"], commands=["+@all"], keys=["*"]
+            )
+            other.client_kill_filter(_type="normal", skipme=True)
+            await asyncio.sleep(0.05)
+            with pytest.raises(StoreRefused) as caught:
+                await client.command("PING")
+            assert caught.value.kind == "auth"
+            password.write_text("second")
+            await asyncio.sleep(0.2)
+            assert await client.command("ACL", "WHOAMI") == b"gateway"
+
+
+async def test_a_password_file_that_is_missing_is_a_refusal(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    access = Access.of(Redis(url=redis_server.url, password_file=str(tmp_path / "none")))
+    async with client_of(access) as client:
+        with pytest.raises(StoreRefused, match="credentials") as caught:
+            await client.command("PING")
+        assert caught.value.kind == "auth"
+
+
+async def test_a_socket_serves_as_an_address_does(start_redis: StartRedis, tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    start_redis(options={"unixsocket": str(path)})
+    async with client_of(f"unix://{path}?db=3") as client:
+        await client.command("SET", "here", "1")
+        assert await client.scan("*") == ["here"]
+
+
+async def test_what_an_operator_should_know_is_found_in_the_background(start_redis: StartRedis) -> None:
+    redis = start_redis(options={"maxmemory-policy": "allkeys-lru"})
+    async with client_of(redis.url) as client:
+        watching = asyncio.create_task(client.watch())
+        await eventually(lambda: len(client.warnings) == 2, "warnings")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert "allkeys-lru" in client.warnings[0]

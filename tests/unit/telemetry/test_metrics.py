@@ -24,28 +24,34 @@ COUNTERS = {
     "gateway_k8s_api_queries_total": ("reason",),
     "gateway_k8s_api_requests_total": ("verb", "code"),
     "gateway_k8s_api_errors_total": ("status",),
+    "gateway_storm_buffer_bypass_total": ("reason",),
+    "gateway_storm_buffer_expirations_total": (),
+    "gateway_storm_buffer_overflow_total": (),
+    "gateway_storm_buffer_recovered_total": (),
     "gateway_retries_total": ("component",),
+    "gateway_circuit_breaker_state_changes_total": ("component",),
+    "gateway_breaker_fastfail_total": ("component",),
     "gateway_crd_update_conflicts_total": (),
     "gateway_crd_update_retry_success_total": (),
     "gateway_dead_letters_total": (),
-    "gateway_storm_buffer_overflow_total": (),
-    "gateway_storm_buffer_bypass_total": ("reason",),
-    "gateway_storm_buffer_expirations_total": (),
-    "gateway_storm_buffer_recovered_total": (),
     "gateway_requests_total": ("route", "method", "code"),
     "gateway_token_validations_total": ("result",),
     "gateway_errors_total": ("type",),
 }
 GAUGES = {
+    "gateway_storm_windows_open",
+    "gateway_circuit_breaker_state",
+    "gateway_fallback_active",
     "gateway_k8s_api_request_queue_depth",
     "gateway_unconfirmed_alerts",
-    "gateway_storm_windows_open",
     "gateway_redis_pool_active_connections",
     "gateway_redis_pool_max_size",
     "gateway_event_loop_lag_seconds",
     "gateway_build_info",
 }
 HISTOGRAMS = {
+    "gateway_recovery_duration_seconds",
+    "gateway_fallback_duration_seconds",
     "gateway_k8s_api_retry_backoff_seconds",
     "gateway_request_duration_seconds",
     "gateway_admission_duration_seconds",
@@ -90,6 +96,9 @@ def test_known_label_values_exist_before_anything_happened(metrics: Metrics) -> 
         assert value("gateway_crds_created_total", {"source": source}) == 0
     for reason in ("redis_unavailable", "redis_timeout", "redis_oom", "breaker_open"):
         assert value("gateway_dedup_fallback_total", {"reason": reason}) == 0
+    for component in ("redis", "k8s_api"):
+        assert value("gateway_circuit_breaker_state", {"component": component}) == 0
+        assert value("gateway_breaker_fastfail_total", {"component": component}) == 0
 
 
 def test_an_instrument_is_made_once_a_label_value(metrics: Metrics) -> None:

@@ -1,0 +1,73 @@
+"""The Lua scripts: their text, their SHA-1, and which of them may run when Redis is full.
+
+Redis 7 takes flags in a script's first line, older ones do not know that line: so each script that has to work without
+memory exists in two forms, and the version of the server that is asked decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+ALLOW_OOM = "#!lua flags=allow-oom\n"
+FLAGS_SINCE = 7
+"""The major version of Redis that knows them."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script as it is sent."""
+
+    text: str
+    sha: str
+
+
+class Scripts:
+    """All scripts by name, each prefixed with what it shares with others."""
+
+    FILES: Mapping[str, str] = {
+        name: name
+        for name in (
+            "admit",
+            "arrange",
+            "bury",
+            "claim",
+            "confirm",
+            "confirm_window",
+            "exhume",
+            "hurry",
+            "note",
+            "payloads",
+            "postpone",
+            "storms",
+            "sweep",
+            "take_notes",
+        )
+    } | {"resolve": "admit"}
+    """`resolve` is the admission of ended episodes alone, which frees more than it takes."""
+    WITH_WINDOWS = frozenset({"admit", "claim", "confirm_window", "storms", "sweep"})
+    REFUSED_WITHOUT_MEMORY = frozenset({"admit", "note"})
+    """What is new is refused where there is no memory; what is there already must be written, settled and freed."""
+
+    def __init__(self) -> None:
+        folder = resources.files("gateway.state") / "scripts"
+        common = (folder / "common.lua").read_text(encoding="utf-8")
+        windows = (folder / "windows.lua").read_text(encoding="utf-8")
+        self._plain: dict[str, Script] = {}
+        self._flagged: dict[str, Script] = {}
+        for name, file in self.FILES.items():
+            shared = common + (windows if file in self.WITH_WINDOWS else "")
+            text = shared + (folder / f"{file}.lua").read_text(encoding="utf-8")
+            self._plain[name] = _script(text)
+            refused = name in self.REFUSED_WITHOUT_MEMORY
+            self._flagged[name] = self._plain[name] if refused else _script(ALLOW_OOM + text)
+
+    def get(self, name: str, version: int) -> Script:
+        """The form of a script for a server of this major version (0: unknown)."""
+        return (self._flagged if version >= FLAGS_SINCE else self._plain)[name]
+
+
+def _script(text: str) -> Script:
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
