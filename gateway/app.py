@@ -39,6 +39,7 @@ from gateway.kube.index import Index
 from gateway.kube.namespaces import Namespaces, namespace_reflector
 from gateway.kube.observing import Verb
 from gateway.kube.reflector import request_reflectors
+from gateway.kube.reviews import Reviews
 from gateway.resilience.breakers import Breaker, State
 from gateway.resilience.loop_lag import watch_loop
 from gateway.resilience.policies import PING_INTERVAL, kubernetes_policy, redis_policy
@@ -48,8 +49,10 @@ from gateway.state.access import Access
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.store import RedisStore
+from gateway.state.tokens import TokenHashes
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics, follow
+from gateway.web.ports import Backends
 from gateway.web.recording import Recorder
 from gateway.web.service import Web
 from gateway.web.times import Stamp
@@ -147,6 +150,9 @@ class App:
             stamp=clock.wall,
             about=_about(supervisor, recorder),
             recorder=recorder,
+            backends=Backends(
+                tokens=TokenHashes(client, settings.redis.prefix), reviewer=Reviews(connection)
+            ),
             more_warnings=lambda: [*engine.warnings(), *_redis_warnings(settings, client)],
         )
         await web.metrics.start()
@@ -161,7 +167,7 @@ class App:
             supervisor.start(f"watch {reflector.name}", reflector.run)
         supervisor.start(f"watch {spaces.name}", spaces.run)
         supervisor.start("watch redis", client.watch)
-        for name, run in engine.background().items():
+        for name, run in {**engine.background(), **web.background()}.items():
             supervisor.start(name, run)
         fallback = settings.kubernetes.fallback_namespace
         if breakers.redis is not None:

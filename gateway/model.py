@@ -116,3 +116,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     """Occurrences of the open request, as far as this replica knows: what is stored plus its own unconfirmed ones."""
     detail: str | None = None
     window: WindowView | None = None
+
+
+class TokenOwner(msgspec.Struct, frozen=True):
+    """Whom Kubernetes says that a token belongs to."""
+
+    name: str
+    uid: str
+    groups: tuple[str, ...]
+    extra: dict[str, list[str]]

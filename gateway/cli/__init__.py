@@ -28,11 +28,26 @@ from gateway.cli import (
     send,
     serve,
     storms,
+    token,
 )
 from gateway.cli.output import EXIT_CODES, CommandError, Exit
 from gateway.errors import ConfigurationError, GatewayError, KubeError, StoreError
 
-_COMMANDS = (serve, dev, demo, send, record, replay, storms, audit, explain, config, doctor, dead_letters)
+_COMMANDS = (
+    serve,
+    dev,
+    demo,
+    send,
+    record,
+    replay,
+    storms,
+    audit,
+    explain,
+    config,
+    doctor,
+    dead_letters,
+    token,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from gateway.config import redis_url
 from gateway.config.quantities import render_duration
-from gateway.config.settings import AuthMode, RedisSentinel, RedisTLS, Settings, Storm
+from gateway.config.settings import AuthMode, RedisSentinel, RedisTLS, Settings, Storm, is_loopback
 from gateway.config.unbuilt import REFUSED, value_at
 
 Fault = tuple[str, str]
@@ -47,6 +48,63 @@ def _anonymous(settings: Settings) -> Iterator[Fault]:
 def _tokens(settings: Settings) -> Iterator[Fault]:
     if AuthMode.BEARER in settings.auth.mode and settings.auth.tokens_file is None:
         yield "auth.tokens_file", "mode bearer needs it; name a file with one name:token a line"
+
+
+def _users(settings: Settings) -> Iterator[Fault]:
+    if AuthMode.BASIC in settings.auth.mode and settings.auth.users_file is None:
+        yield "auth.users_file", "mode basic needs it; name a file of htpasswd's form (htpasswd -B)"
+
+
+def _jwt(settings: Settings) -> Iterator[Fault]:
+    jwt = settings.auth.jwt
+    if AuthMode.JWT in settings.auth.mode:
+        if jwt.key_file is None and jwt.jwks_url is None:
+            yield "auth.jwt.key_file", "mode jwt needs it, or auth.jwt.issuer and auth.jwt.jwks_url"
+        if jwt.revocations_path is None:
+            fault = (
+                "mode jwt needs it where there is no auth.jwt.key_file; name a file that outlives a restart"
+            )
+            yield "auth.jwt.revocations_file", fault
+        if not jwt.algorithms:
+            yield "auth.jwt.algorithms", "is empty, so no token would count; expected at least one"
+    if (jwt.jwks_url is None) != (jwt.issuer is None):
+        lacking = "issuer" if jwt.issuer is None else "jwks_url"
+        yield f"auth.jwt.{lacking}", "is needed; expected auth.jwt.issuer and auth.jwt.jwks_url together"
+    if jwt.issuer == "alert-gateway":
+        yield "auth.jwt.issuer", "is the name under which the gateway issues its own tokens; use another one"
+    if jwt.jwks_url is not None:
+        parts = urlsplit(jwt.jwks_url)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            fault = "is read without TLS, so anybody on the way could put in keys; use https, or loopback"
+            yield "auth.jwt.jwks_url", fault
+
+
+def _review(settings: Settings) -> Iterator[Fault]:
+    access = settings.auth.tokenreview.access
+    if access is not None and (access.path is None) == (access.resource is None):
+        yield "auth.tokenreview.access", "needs either a resource or a path"
+
+
+def _tls(settings: Settings) -> Iterator[Fault]:
+    tls = settings.server.tls
+    if (tls.cert_file is None) != (tls.key_file is None):
+        lacking = "cert_file" if tls.cert_file is None else "key_file"
+        yield (
+            f"server.tls.{lacking}",
+            "is needed; expected server.tls.cert_file and server.tls.key_file together",
+        )
+    if tls.client_ca_file is not None and tls.cert_file is None:
+        yield "server.tls.client_ca_file", "does nothing without server.tls.cert_file and server.tls.key_file"
+
+
+def _mtls(settings: Settings) -> Iterator[Fault]:
+    if AuthMode.MTLS not in settings.auth.mode:
+        return
+    tls = settings.server.tls
+    if tls.cert_file is None or tls.client_ca_file is None:
+        yield "server.tls", "mode mtls needs server.tls.cert_file, key_file and client_ca_file"
+    if not settings.auth.mtls.names:
+        yield "auth.mtls.names", "mode mtls needs it; name at least one, like dns:alertmanager.monitoring.svc"
 
 
 def _window_times(settings: Settings) -> Iterator[Fault]:
@@ -127,6 +185,11 @@ def _redis_files(settings: Settings) -> Iterator[Fault]:
 CHECKS = (
     Check(("auth.mode", "auth.allow_anonymous", "server.host"), _anonymous),
     Check(("auth.tokens_file", "auth.mode"), _tokens),
+    Check(("auth.users_file", "auth.mode"), _users),
+    Check(("auth.jwt", "auth.mode"), _jwt),
+    Check(("auth.tokenreview",), _review),
+    Check(("server.tls",), _tls),
+    Check(("auth.mode", "auth.mtls", "server.tls"), _mtls),
     Check(("storm.max_window", "storm.hold"), _window_times),
     Check(("storm.threshold", "storm.max_alerts"), _threshold),
     Check(("storm.rules", "storm.hold", "storm.max_window", "storm.max_alerts"), _storm_rules),

@@ -74,6 +74,10 @@ RedisURL = Annotated[
     AfterValidator(_redis_url),
     Field(json_schema_extra={"pattern": f"^({'|'.join(map(re.escape, redis_url.SCHEMES))})://.+$"}),
 ]
+WebURL = Annotated[str, *_like(r"https?://[^\s/?#]+[^\s#]*", "a URL like https://issuer.example/keys")]
+JwtAlgorithm = Literal[
+    "EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "HS256"
+]
 
 
 class AuthMode(StrEnum):
@@ -119,6 +123,17 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Tls(Section):
+    """TLS of the listener for alerts. The files are read again within 5 s of a change."""
+
+    cert_file: Text | None = None
+    """The gateway's certificate and those between it and its CA, in PEM."""
+    key_file: Text | None = None
+    """Its private key, in PEM, without a pass phrase."""
+    client_ca_file: Text | None = None
+    """CAs of the clients' certificates, in PEM; needed by `auth.mode: mtls`."""
+
+
 class Server(Section):
     """The listeners, and how much they take at once."""
 
@@ -141,6 +156,76 @@ class Server(Section):
     """Time to finish what is under way after SIGTERM; below the 30 s that Kubernetes grants."""
     max_inflight_bytes: Size = 256 * 1024 * 1024
     """Bodies being worked on, together; past it the answer is 503."""
+    tls: Tls = Tls()
+
+
+class Jwt(Section):
+    """Which signed tokens count: the gateway's own, an issuer's, or both."""
+
+    key_file: Text | None = None
+    """The gateway's own key, in PEM (Ed25519, EC P-256, RSA), or a secret of 32 bytes; read again within 5 s. The
+    public part is enough to check tokens; several keys may stand in it, the first one signs.
+    """
+    issuer: Text | None = None
+    """The claim `iss` of the issuer's tokens."""
+    jwks_url: WebURL | None = None
+    """Where the issuer's keys are; https, or http on loopback."""
+    jwks_ca_file: Text | None = None
+    """CAs of the server at `jwks_url`; by default the system's."""
+    audience: Text = "alert-gateway"
+    """The claim `aud` that a token must have."""
+    algorithms: tuple[JwtAlgorithm, ...] = ("EdDSA", "ES256", "RS256")
+    """How tokens may be signed. HS256 is for a key file with a shared secret only."""
+    identity_claim: Text = "sub"
+    """The claim of the issuer's tokens that names the sender."""
+    leeway: Duration = 30.0
+    """By how much the clock of who signs may differ."""
+    max_lifetime: PositiveDuration = 366 * 86_400.0
+    """A token that lives longer is refused."""
+    revocations_file: Text | None = None
+    """Where revoked tokens are kept beside Redis; by default `key_file` with `.revoked` behind it."""
+
+    @property
+    def revocations_path(self) -> str | None:
+        """Where revoked tokens are kept, None where nothing says so."""
+        return self.revocations_file or (f"{self.key_file}.revoked" if self.key_file else None)
+
+
+class ReviewAccess(Section):
+    """What the cluster's rules must let a sender do: a verb on a resource, or on a path."""
+
+    verb: Text
+    path: Text | None = None
+    """Of no resource, like /v1/webhooks/prometheus."""
+    group: str = ""
+    resource: Text | None = None
+    namespace: str = ""
+
+
+class TokenReview(Section):
+    """Which accounts of the cluster may post alerts."""
+
+    audiences: tuple[Text, ...] = ()
+    """A token must be for one of them; without any, for the API server."""
+    names: tuple[Text, ...] = ()
+    """Patterns with `*`, like system:serviceaccount:monitoring:*; without any, every account."""
+    access: ReviewAccess | None = None
+    """Asked of the cluster for each account (SubjectAccessReview)."""
+    cache: PositiveDuration = 10.0
+    """How long an answer of the cluster holds."""
+
+
+CertificateName = Annotated[
+    str,
+    *_like(r"(dns|uri|email|cn):\S.*", "a name like dns:alertmanager.monitoring.svc, uri:…, email:… or cn:…"),
+]
+
+
+class Mtls(Section):
+    """Which client certificates count."""
+
+    names: tuple[CertificateName, ...] = ()
+    """Patterns with `*`; the first that fits a name of the certificate gives the identity."""
 
 
 class Auth(Section):
@@ -150,6 +235,11 @@ class Auth(Section):
     """One or a list of none, bearer, basic, jwt, tokenreview and mtls; with a list, any of them will do."""
     tokens_file: Text | None = None
     """File with one `name:token` a line; read again within 5 s of a change."""
+    users_file: Text | None = None
+    """File of htpasswd's form with bcrypt or argon2 hashes; read again within 5 s of a change."""
+    jwt: Jwt = Jwt()
+    tokenreview: TokenReview = TokenReview()
+    mtls: Mtls = Mtls()
     allow_anonymous: Flag = False
     """Says that listening beyond loopback without authentication is meant."""
 

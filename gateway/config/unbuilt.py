@@ -13,9 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.config.settings import AuthMode, Settings
-
-_BUILT_MODES = (AuthMode.NONE, AuthMode.BEARER)
+from gateway.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,6 @@ class Refusal:
 
 
 REFUSED = (
-    Refusal(
-        "auth.mode",
-        lambda modes: any(mode not in _BUILT_MODES for mode in modes),
-        "of the modes only none and bearer are built yet; use one of those",
-    ),
     Refusal("rate_limit.requests", lambda limit: limit != 0, "rate limits are not built yet; leave it at 0"),
     Refusal("chaos.enabled", bool, "fault injection is not built yet; leave it at false"),
     Refusal(

@@ -249,8 +249,29 @@ class Metrics:
             )
         )
         self.token_validations: Final = counters(
-            "token_validations", "Credentials checked.", "result", ("valid", "invalid", "missing")
+            "token_validations",
+            "Requests whose credentials were checked, by what came of it.",
+            "result",
+            (
+                "valid",
+                "missing",
+                "malformed",
+                "invalid",
+                "bad_algorithm",
+                "bad_signature",
+                "wrong_issuer",
+                "wrong_audience",
+                "not_yet_valid",
+                "expired",
+                "forbidden",
+                "unavailable",
+                "revoked",
+            ),
         )
+        self.token_generations: Final = counter(
+            "token_generations", "Tokens issued since this process began, by whichever command."
+        )
+        self.token_expirations: Final = counter("token_expirations", "Credentials refused as expired.")
         self.errors: Final = counters("errors", "Errors answered or met in the background.", "type")
         self.event_loop_lag: Final = gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop within the last 15 seconds."

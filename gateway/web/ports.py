@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.config.settings import ReviewAccess
 from gateway.intake.reading import Reading
-from gateway.model import Verdict
+from gateway.model import TokenOwner, Verdict
 
 
 class Component(Protocol):
@@ -48,3 +50,40 @@ class Engine(Protocol):
 
     def ready(self) -> bool:
         """Whether alerts can be accepted now, in whichever way."""
+
+
+class TokenRegister(Protocol):
+    """Which tokens were issued and which revoked, as all replicas share it. Every method may raise `StoreError`."""
+
+    async def revoked(self) -> Mapping[str, str]:
+        """Id → `<expiry> <time of the revocation>`, in seconds since 1970; unreadable ones as they are."""
+
+    async def revoke(self, entries: Mapping[str, str], *, until: float) -> None:
+        """Add entries; they are kept until then at least."""
+
+    async def issued(self) -> Mapping[str, str]:
+        """Id → `<expiry> <time of issue> <name>`."""
+
+    async def note_issued(self, entries: Mapping[str, str], *, until: float) -> None:
+        """Add tokens that were issued; they are kept until then at least."""
+
+    async def forget(self, ids: Sequence[str]) -> None:
+        """Take what has expired out of both."""
+
+
+class Reviewer(Protocol):
+    """Kubernetes, as far as it knows senders. Every method may raise `KubeError`."""
+
+    async def owner(self, token: str, audiences: Sequence[str]) -> TokenOwner | None:
+        """Whom the token belongs to, None where it is nobody's or for none of the audiences (if there are any)."""
+
+    async def permitted(self, owner: TokenOwner, access: ReviewAccess) -> bool:
+        """Whether the owner may do that, by the cluster's own rules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """What modes of authentication ask; those that are not configured need none."""
+
+    tokens: TokenRegister | None = None
+    reviewer: Reviewer | None = None

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     BAD_HTTP = "bad_http"
     MALFORMED_BODY = "malformed_body"
     UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
     DENIED = "denied"
     NOT_FOUND = "not_found"
     METHOD = "method_not_allowed"

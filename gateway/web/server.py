@@ -7,6 +7,9 @@ request takes the shell's one path. What is not even HTTP is answered with a pro
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -23,12 +26,17 @@ LINGER: Final = 2.0
 class Listener:
     """A listening socket and its connections."""
 
-    def __init__(self, shell: Shell, host: str, port: int, *, keepalive: float) -> None:
-        """`port` 0 takes a free one; idle connections are closed after `keepalive` seconds."""
+    def __init__(
+        self, shell: Shell, host: str, port: int, *, keepalive: float, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """`port` 0 takes a free one; idle connections are closed after `keepalive` seconds. With `tls` it
+        speaks TLS.
+        """
         self._shell = shell
         self._host = host
         self._port = port
         self._keepalive = keepalive
+        self._tls = tls
         self._runner: web.ServerRunner | None = None
         self.url = ""
         """Where it listens, without a trailing slash; empty before the start."""
@@ -45,13 +53,32 @@ class Listener:
         runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port, backlog=BACKLOG).start()
+            site = web.TCPSite(runner, self._host, self._port, backlog=BACKLOG, ssl_context=self._tls)
+            await site.start()
         except BaseException:
             await runner.cleanup()
             raise
         self._runner = runner
         host, port = runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self._tls is None else "https"
+        self.url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    async def use(self, tls: ssl.SSLContext) -> None:
+        """From now on new connections are made with this context; open ones, and those being made, stay as they are.
+
+        A context cannot forget a CA, so it is replaced, and with it what accepts connections; the sockets that wait
+        for them stay the same, so that no one is turned away.
+        """
+        self._tls = tls
+        runner = self._runner
+        if runner is None:
+            return
+        old = list(runner.sites)
+        for site in old:
+            for held in _sockets(site):
+                await web.SockSite(runner, held, backlog=BACKLOG, ssl_context=tls).start()
+        for site in old:
+            await site.stop()
 
     async def drain(self, grace: float) -> bool:
         """Refuse what is new, say so on `/readyz`, finish what is under way; False where time ran out."""
@@ -63,6 +90,12 @@ class Listener:
             await self._runner.cleanup()
             self._runner = None
         self._shell.close()
+
+
+def _sockets(site: web.BaseSite) -> list[socket.socket]:
+    """The site's listening sockets once more, each independent of the site's."""
+    server = site._server  # noqa: SLF001 - nothing else tells them
+    return [socket.socket(fileno=os.dup(one.fileno())) for one in getattr(server, "sockets", ())]
 
 
 class BadHttp(Protocol):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.config.settings import Settings
 from gateway.telemetry.metrics import Metrics
-from gateway.web.auth import Anonymous, authenticator
+from gateway.web.auth.guard import Open
+from gateway.web.auth.identities import Run
+from gateway.web.auth.making import door
 from gateway.web.body import BodyReader, Inflight
-from gateway.web.ports import Engine
+from gateway.web.ports import Backends, Engine
 from gateway.web.recording import Recorder
 from gateway.web.routes import Route, Routes
 from gateway.web.server import Listener
 from gateway.web.shell import Shell
+from gateway.web.tls import Certificates
 from gateway.web.views import Views
 from gateway.web.webhook import Intake, WebhookHandler
 
@@ -22,7 +25,7 @@ from gateway.web.webhook import Intake, WebhookHandler
 class Web:
     """Both listeners. Made inside a running event loop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the listeners are made of
         self,
         settings: Settings,
         *,
@@ -32,19 +35,29 @@ class Web:
         stamp: Callable[[], str],
         about: Callable[[], dict[str, Any]],
         recorder: Recorder | None = None,
+        backends: Backends = Backends(),  # noqa: B008 - frozen
         more_warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came;
-        `more_warnings` tells what beyond the configuration `/readyz` should warn of now.
+        """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came,
+        `backends` are what modes of authentication ask; `more_warnings` tells what beyond the configuration `/readyz`
+        should warn of now.
 
         Raises `ConfigurationError`.
         """
         server = settings.server
         body = BodyReader(server.max_body, Inflight(server.max_inflight_bytes))
+        tls = server.tls
+        self._certificates = Certificates(tls) if tls.cert_file is not None else None
+        self._door = door(settings.auth, metrics, backends, time.monotonic)
         views = Views(
             engine=engine,
             registry=metrics.registry,
-            warnings=lambda: [*warnings(settings), *more_warnings()],
+            warnings=lambda: [
+                *warnings(settings),
+                *self._door.warnings(),
+                *self._tls_warnings(),
+                *more_warnings(),
+            ],
             stopping=lambda: self._shell.stopping,
             about=about,
         )
@@ -52,9 +65,7 @@ class Web:
         self._shell = Shell(
             gateway_routes(webhook, views),
             metrics=metrics,
-            authenticator=authenticator(
-                settings.auth.mode, settings.auth.tokens_file, metrics, time.monotonic
-            ),
+            door=self._door,
             body=body,
             request_timeout=server.request_timeout,
             clock=time.perf_counter,
@@ -63,13 +74,31 @@ class Web:
         scrape = Shell(
             Routes([Route("/metrics", {"GET": views.metrics}, public=True)]),
             metrics=metrics,
-            authenticator=Anonymous(),
+            door=Open(),
             body=body,
             request_timeout=server.request_timeout,
             clock=time.perf_counter,
         )
-        self.gateway = Listener(self._shell, server.host, server.port, keepalive=server.keepalive)
+        self.gateway = Listener(
+            self._shell,
+            server.host,
+            server.port,
+            keepalive=server.keepalive,
+            tls=self._certificates.context if self._certificates else None,
+        )
         self.metrics = Listener(scrape, server.host, server.metrics_port, keepalive=server.keepalive)
+
+    def background(self) -> Mapping[str, Run]:
+        """What has to run as long as the gateway does, by the name of its task."""
+        runs = dict(self._door.background())
+        certificates = self._certificates
+        if certificates is not None:
+            runs["certificates"] = lambda: certificates.watch(self.gateway.use)
+        return runs
+
+    def _tls_warnings(self) -> Sequence[str]:
+        warning = self._certificates.warning if self._certificates else ""
+        return [warning] if warning else []
 
 
 def gateway_routes(webhook: WebhookHandler, views: Views) -> Routes:

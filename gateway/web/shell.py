@@ -24,7 +24,7 @@ from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
 from gateway.web import problems
 from gateway.web.answers import Answer, HttpDate
-from gateway.web.auth import Authenticator
+from gateway.web.auth.guard import Door
 from gateway.web.body import BodyReader, wrong_coding
 from gateway.web.deadlines import Deadlines
 from gateway.web.problems import Problem, Reason, try_again
@@ -50,7 +50,7 @@ class Shell:
         routes: Routes,
         *,
         metrics: Metrics,
-        authenticator: Authenticator,
+        door: Door,
         body: BodyReader,
         request_timeout: float,
         clock: Callable[[], float],
@@ -61,7 +61,7 @@ class Shell:
         """
         self._routes = routes
         self._metrics = metrics
-        self._authenticator = authenticator
+        self._door = door
         self._body = body
         self._deadlines = Deadlines(request_timeout, asyncio.get_running_loop())
         self._clock = clock
@@ -125,7 +125,7 @@ class Shell:
                 if self.stopping:
                     raise try_again(Reason.STOPPING, "the gateway is stopping")
                 self._body.check_length(request)
-                call.identity = await self._authenticator.identify(request)
+                call.identity = (await self._door.identify(request)).name
             return await handler(call)
 
     async def drain(self, grace: float) -> bool:
@@ -144,6 +144,7 @@ class Shell:
     def close(self) -> None:
         """Leave no timer behind."""
         self._deadlines.close()
+        self._door.close()
 
     def bad_http(self, *, coding: bool = False) -> Answer:
         """The answer to what the server's parser refuses: no HTTP request, or a body in a `coding` unknown to it."""

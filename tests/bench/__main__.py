@@ -9,6 +9,8 @@ because a real kube-apiserver on the same two cores takes most of one for itself
 
 *Storms*: 10 to 1000 alerts of one group in one aggregated request, beside a request for each (`storms.py`).
 
+*Access*: the rate of a gateway with bearer tokens, and one with signed tokens, beside one without (`access.py`).
+
 Each figure has a limit; the exit code is 1 where one is missed. The results are kept in `results/bench.json` and
 compared with those of the last run.
 """
@@ -32,7 +34,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import storms
+from tests.bench import access, storms
 from tests.bench.load import PATH, alert, idle, writes
 from tests.rig import processes
 from tests.rig.cluster import Cluster
@@ -47,7 +49,7 @@ RESULTS = ROOT / "results" / "bench.json"
 PROBLEMS = 1000
 RATIO_AT_LEAST = {1: 0.6, 10: 0.6, 50: 0.5}
 WRITES_AT_MOST = 0.03
-PARTS = ("throughput", "writes", "storms")
+PARTS = ("throughput", "writes", "storms", "access")
 CONNECTIONS = 128
 CHANGING = 40_000
 
@@ -243,6 +245,10 @@ def report(found: dict[str, Any], last: dict[str, Any]) -> bool:
             before,
         )
         row("   request complete, ms after the end (or before)", one["after_end_ms"], "", None, None)
+    for mode, one in found.get("access", {}).items():
+        before = last.get("access", {}).get(mode, {}).get("ratio")
+        holds = one["ratio"] >= access.AT_LEAST
+        row(f"auth.mode {mode}: rate beside none", one["ratio"], f">= {access.AT_LEAST}", holds, before)
     Console().print(table)
     return good
 
@@ -274,6 +280,11 @@ def main() -> int:
             if "storms" in wanted:
                 say("storms, held and not …")
                 found["storms"] = storms.measure(folder)
+            if "access" in wanted:
+                say("authentication, with and without …")
+                sent = folder / "bodies-access"
+                sent.write_bytes(b"\n".join(bodies(1)))
+                found["access"] = access.measure(folder, sent, bodies(50, count=PROBLEMS // 50), options)
     finally:
         processes.end_everything()
     last = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}

@@ -1,6 +1,6 @@
 """A load generator that costs little: raw HTTP/1.1 over kept connections, in a process of its own.
 
-    python -m tests.bench.client HOST PORT FILE CONNECTIONS SECONDS
+    python -m tests.bench.client HOST PORT FILE CONNECTIONS SECONDS [AUTHORIZATION]
 
 FILE holds bodies, one JSON document a line; each connection posts one after the other, round robin. Prints one JSON
 object: requests, errors, seconds, and latency quantiles in milliseconds.
@@ -75,10 +75,12 @@ class Load:
 
 
 async def run(
-    host: str, port: int, bodies: list[bytes], connections: int, seconds: float
+    host: str, port: int, bodies: list[bytes], connections: int, seconds: float, authorization: str = ""
 ) -> dict[str, float]:
     """Post for so many seconds; what was seen."""
     head = f"POST /v1/webhooks/prometheus HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    if authorization:
+        head += f"Authorization: {authorization}\r\n"
     requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
     load = Load(requests, connections)
     loop = asyncio.get_running_loop()
@@ -105,9 +107,9 @@ async def run(
 
 
 def main() -> None:
-    host, port, file, connections, seconds = sys.argv[1:6]
+    host, port, file, connections, seconds, *more = sys.argv[1:]
     bodies = Path(file).read_bytes().splitlines()
-    print(json.dumps(uvloop.run(run(host, int(port), bodies, int(connections), float(seconds)))))
+    print(json.dumps(uvloop.run(run(host, int(port), bodies, int(connections), float(seconds), *more))))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import ssl
 import sys
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,6 @@ class GatewayProcess(Process):
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.port, self.metrics_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
         self.metrics_url = f"http://127.0.0.1:{self.metrics_port}"
         self.config_path = folder / f"{name}.yaml"
         self.settings: dict[str, Any] = {
@@ -58,6 +58,9 @@ class GatewayProcess(Process):
         if kubeconfig is not None:
             self.settings["kubernetes"] = {"kubeconfig": str(kubeconfig)}
         self.settings = _merged(self.settings, settings or {})
+        self.tls = trusting() if "tls" in self.settings["server"] else None
+        """With what it is spoken to; a test that wants to show a client certificate loads one into it."""
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config_path)]
         for assignment in sets:
             command += ["--set", assignment]
@@ -110,7 +113,11 @@ class GatewayProcess(Process):
         timeout: float = 15.0,
     ) -> tuple[int, bytes]:
         """One HTTP call on a connection of its own; follows no redirect."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.tls)
+            if self.tls
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        )
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
@@ -132,6 +139,14 @@ class GatewayProcess(Process):
             if found == name and all(f'{key}="{wanted}"' in pairs for key, wanted in labels.items()):
                 total += float(value)
         return total
+
+
+def trusting() -> ssl.SSLContext:
+    """Takes any certificate for good: what is tested with it is not the client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,13 @@ from gateway.config.settings import is_loopback
 
 CONTRACT = """
 server:  {host: 127.0.0.1, port: 8080, metrics_port: 9090, max_body: 16MiB, keepalive: 6m, ack_wait: 250ms,
-          request_timeout: 10s, shutdown_timeout: 25s, max_inflight_bytes: 256MiB}
-auth:    {mode: none, tokens_file: null, allow_anonymous: false}
+          request_timeout: 10s, shutdown_timeout: 25s, max_inflight_bytes: 256MiB,
+          tls: {cert_file: null, key_file: null, client_ca_file: null}}
+auth:    {mode: none, tokens_file: null, users_file: null, allow_anonymous: false,
+          jwt: {key_file: null, issuer: null, jwks_url: null, jwks_ca_file: null, audience: alert-gateway,
+                algorithms: [EdDSA, ES256, RS256], identity_claim: sub, leeway: 30s, max_lifetime: 8784h,
+                revocations_file: null},
+          tokenreview: {audiences: [], names: [], access: null, cache: 10s}, mtls: {names: []}}
 policy:  {default: allow, rules: []}
 rate_limit: {requests: 0, window: 60s, by: identity}
 dedup:   {terminal_phases: [Completed, Failed, Cancelled, TimedOut, Skipped],

@@ -12,10 +12,6 @@ from gateway.errors import ConfigurationError
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("auth.mode", "basic"),
-        ("auth.mode", "jwt"),
-        ("auth.mode", "tokenreview"),
-        ("auth.mode", "[bearer, mtls]"),
         ("rate_limit.requests", "10"),
         ("chaos.enabled", "true"),
         ("tracing.endpoint", "http://tempo:4317"),

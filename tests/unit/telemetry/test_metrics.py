@@ -36,6 +36,8 @@ COUNTERS = {
     "gateway_dead_letters_total": (),
     "gateway_requests_total": ("route", "method", "code"),
     "gateway_token_validations_total": ("result",),
+    "gateway_token_expirations_total": (),
+    "gateway_token_generations_total": (),
     "gateway_errors_total": ("type",),
 }
 GAUGES = {

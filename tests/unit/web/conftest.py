@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from gateway.config.settings import Settings
 from gateway.intake.reading import Intake
 from gateway.telemetry.metrics import Metrics
+from gateway.web.ports import Backends
 from gateway.web.service import Web
 from tests.unit.web.harness import NOW, FakeEngine, Serve, Service
 
@@ -22,7 +24,9 @@ async def serve() -> AsyncIterator[Serve]:
     """Start a service; keywords are sections of the settings."""
     async with AsyncExitStack() as exits:
 
-        async def start(engine: FakeEngine | None = None, **sections: Any) -> Service:
+        async def start(
+            engine: FakeEngine | None = None, backends: Backends | None = None, **sections: Any
+        ) -> Service:
             server = {"port": 0, "metrics_port": 0, **sections.pop("server", {})}
             settings = Settings.model_validate({"server": server, **sections})
             metrics = Metrics(CollectorRegistry())
@@ -35,7 +39,10 @@ async def serve() -> AsyncIterator[Serve]:
                 metrics=metrics,
                 stamp=lambda: NOW,
                 about=lambda: {"version": "0"},
+                backends=backends or Backends(),
             )
+            for run in web.background().values():
+                exits.push_async_callback(_ended, asyncio.ensure_future(run()))
             for listener in (web.metrics, web.gateway):
                 await listener.start()
                 exits.push_async_callback(listener.stop)
@@ -45,6 +52,12 @@ async def serve() -> AsyncIterator[Serve]:
             return Service(web, fake, metrics, client)
 
         yield start
+
+
+async def _ended(task: asyncio.Future[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 @pytest.fixture
