@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 ARGS ?=
+FAULTS ?=
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -25,6 +26,7 @@ help:
 	@echo 'make lint     ruff and the import rules      make fmt      format, and fix what can be fixed'
 	@echo 'make types    mypy                           make bench    throughput, beside a bare handler'
 	@echo 'make explore  more schedules of the simulation than the tests try (ARGS: how many, which seeds)'
+	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
 	@echo 'make lock     newest versions into the lock files      make clean    remove what was made here'
 
 demo: $(BASE)
@@ -52,8 +54,8 @@ fmt: $(DEV)
 bench: $(DEV)
 	@$(PY) -m tests.bench $(ARGS)
 
-explore: $(DEV)
-	@$(PY) -m tests.simulation $(ARGS)
+explore: $(if $(FAULTS),tools,$(DEV))
+	@$(PY) -m $(if $(FAULTS),tests.faults,tests.simulation) $(ARGS)
 
 lock: $(VENV)/.created
 	@$(INSTALL) uv

@@ -54,6 +54,7 @@ class DirectWay:
         self._writer = writer
         self._on_taken = on_taken
         self._turns = asyncio.Semaphore(concurrency)
+        self._breakers = ports.breakers
 
     async def take(
         self, units: Sequence[Unit], why: errors.StoreError, settle: Callable[[Unit, Fate], None]
@@ -95,6 +96,8 @@ class DirectWay:
         fates: dict[str, Fate] = {}
         failed = Fate(None)
         try:
+            if self._turns.locked():
+                self._check()
             async with self._turns, asyncio.timeout(DEADLINE):
                 await write(fates)
         except errors.KubeInvalid as error:
@@ -112,8 +115,16 @@ class DirectWay:
 
     async def _look_up(self, unit: Unit, reason: str) -> None:
         if open_holder(self._index, unit.fingerprint) is None:
+            self._check()
             self._metrics.k8s_api_queries[reason].inc()
             await self._writer.look_up(unit.fingerprint, unit.reading.namespace)
+
+    def _check(self) -> None:
+        """Raise `KubeNotTried` while the breaker is open: nobody waits behind calls that began before it opened."""
+        breaker = self._breakers.kubernetes
+        if breaker is not None and not breaker.allow():
+            why = f"the Kubernetes API fails, and is left alone for now: {breaker.reason}"
+            raise errors.KubeNotTried(why, retry_after=breaker.retry_after())
 
     # --- each by itself
 

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -171,23 +172,25 @@ class Process:
 
 
 class _Guard:
-    """Our end of the guard's pipe. The guard itself starts with the first process."""
+    """Our end of the guard's pipe. The guard itself starts with the first process, whichever thread starts it."""
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
 
     def watch(self, group: int) -> None:
-        if self._process is None or self._owner != os.getpid():
-            self._owner = os.getpid()
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _GUARD],
-                stdin=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-            lasting_pids.add(self._process.pid)
-        self._tell(f"+{group}")
+        with self._lock:
+            if self._process is None or self._owner != os.getpid():
+                self._owner = os.getpid()
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", "-c", _GUARD],
+                    stdin=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                )
+                lasting_pids.add(self._process.pid)
+            self._tell(f"+{group}")
 
     def forget(self, group: int) -> None:
         self._tell(f"-{group}")
@@ -202,9 +205,10 @@ class _Guard:
         self._process = None
 
     def _tell(self, line: str) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
+        with self._lock:
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.write(line + "\n")
+                self._process.stdin.flush()
 
 
 _guard = _Guard()

@@ -62,7 +62,7 @@ class FrozenRedis:
 
     # --- what a store asks of its client
 
-    async def script(self, name: str, keys: list[str], *arguments: str | bytes | int) -> Any:
+    async def script(self, name: str, keys: list[str], *arguments: str | bytes | int, **_: Any) -> Any:
         if name not in self._sha:
             self._sha[name] = str(self._redis.script_load(self._scripts[name]))
         try:

@@ -1,0 +1,104 @@
+"""Two replicas with journals are killed every few seconds, and Redis forgets everything together with one of the kills.
+
+A failed test prints its seed; `KILL_SEED=4711` draws the same moments again, `KILL_SECONDS=120` goes on for as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.integration.judging import Room, judged
+from tests.integration.ordeals import SETTINGS, Load
+from tests.integration.sight import settled
+from tests.rig.api import Api
+from tests.rig.fixtures import StartGateway
+from tests.rig.gateway_process import GatewayProcess
+from tests.rig.redis_server import RedisServer
+from tests.rig.waiting import eventually
+
+SECONDS = float(os.environ.get("KILL_SECONDS", "25"))
+"""The full length is 120 s."""
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    seed = os.environ.get("KILL_SEED") or str(random.SystemRandom().randrange(10**6))
+    print(f"KILL_SEED={seed}")
+    return random.Random(seed)
+
+
+async def kill_again_and_again(
+    replicas: Sequence[GatewayProcess], server: RedisServer, rng: random.Random
+) -> int:
+    """Any replica at any moment, mostly once it is ready and sometimes while it starts; says how many kills.
+
+    In the middle Redis is flushed while a replica is dead, so that only its journal has what only it knew.
+    """
+    began = time.monotonic()
+    kills, flushed = 0, False
+    while time.monotonic() < began + SECONDS or not flushed:
+        victim = rng.choice(replicas)
+        if rng.random() < 0.8:
+            await eventually(victim.ready, f"{victim.name} to be ready", seconds=30)
+        # No wait for a condition: the moment is the point.
+        await asyncio.sleep(rng.uniform(0.3, 2.5))
+        victim.kill()
+        kills += 1
+        if not flushed and time.monotonic() > began + SECONDS / 2:
+            flushed = True
+            with server.client() as client:
+                client.flushall()
+        await asyncio.sleep(rng.uniform(0, 0.5))
+        victim.start(wait="no")
+    return kills
+
+
+async def test_two_replicas_killed_again_and_again_and_a_flush_lose_nothing_and_count_nothing_twice(
+    start_gateway: StartGateway,
+    redis_server: RedisServer,
+    cluster: Api,
+    namespace: str,
+    tmp_path: Path,
+    rng: random.Random,
+) -> None:
+    replicas = [
+        start_gateway(
+            redis=redis_server,
+            cluster=cluster,
+            settings={**SETTINGS, "journal": {"path": str(tmp_path / f"journal-{name}")}},
+            name=name,
+        )
+        for name in ("one", "two")
+    ]
+    log = tmp_path / "sent.jsonl"
+    load = Load(replicas, namespace, log, rate=40)
+    sending = asyncio.create_task(load.run())
+    try:
+        await eventually(lambda: load.accepted > 100, "some load", seconds=30)
+        kills = await kill_again_and_again(replicas, redis_server, rng)
+        for replica in replicas:
+            await eventually(replica.ready, f"{replica.name} to be back", seconds=30)
+        load.stop()
+        await asyncio.wait_for(sending, 90)
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    await settled(*replicas, seconds=90)
+
+    found = await judged(log, cluster, room=Room(notes_lost=True, deaths=True))
+
+    print(f"{kills} kills in {SECONDS:g} s, {load.refused:.2%} of {load.statuses.total()} attempts were 503")
+    print(found)
+    assert found.exact, found.findings
+    assert found.accepted == load.accepted
+    assert kills >= SECONDS / 6
+    assert found.unanswered > 0, "no kill fell on a request that was under way"
+    # Most is certain; else a wrong count could hide in what is open.
+    assert found.unanswered + found.counted_again < found.accepted / 4

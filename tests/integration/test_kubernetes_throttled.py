@@ -1,0 +1,109 @@
+"""The Kubernetes API answers 429 to every write, under a steady load: what waits is tried less and less, and not at all
+while the breaker is open; nothing is refused, and all is written soon after the end.
+
+`THROTTLE_SECONDS=120` is the full length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from chaos.faults.rules import Fault, Rule
+from tests.integration.kubernetes_sight import BACKOFF, backoffs, watching
+from tests.integration.ordeals import SETTINGS, ordeal
+from tests.integration.sight import adds_up, fires, send_one, settled
+from tests.rig.api import Api
+from tests.rig.fixtures import StartFaultProxy, StartGateway
+from tests.rig.redis_server import RedisServer
+from tests.rig.waiting import eventually
+
+OURS = "remediationrequests"
+THROTTLE = float(os.environ.get("THROTTLE_SECONDS", "30"))
+ALERTS_A_MINUTE = 200
+DELIVERIES = ALERTS_A_MINUTE / 60 / 1.1
+"""A second; of the load's deliveries one in twenty has three alerts."""
+
+
+async def test_an_alert_that_is_throttled_again_and_again_waits_1_2_4_8_and_16_seconds(
+    start_gateway: StartGateway,
+    start_fault_proxy: StartFaultProxy,
+    redis_server: RedisServer,
+    cluster: Api,
+    namespace: str,
+) -> None:
+    """Alone, so that the breaker, which opens after ten answers of this kind, does not end the row."""
+    proxy = start_fault_proxy(cluster, [Rule(Fault.THROTTLED, write=True, resource=OURS, times=5)])
+    gateway = start_gateway(redis=redis_server, cluster=proxy)
+
+    began = time.monotonic()
+    assert send_one(gateway, fires(namespace))["outcome"] == "queued"
+    await eventually(lambda: proxy.count("throttled") == 5, "five attempts", seconds=30)
+    seen = backoffs(gateway)
+    await adds_up(cluster, namespace, [1])
+    took = time.monotonic() - began
+    await settled(gateway)
+    print(f"\ntried five times in vain, written after {took:.1f} s; delays {seen}")
+
+    assert backoffs(gateway) == {"1.0": 1, "2.0": 1, "4.0": 1, "8.0": 1, "16.0": 1}
+    assert gateway.metric(f"{BACKOFF}_sum") == 31
+    assert 31 <= took < 40
+    assert gateway.metric("gateway_circuit_breaker_state_changes_total", component="k8s_api") == 0
+
+
+@pytest.mark.parametrize("retry_after", [None, 10], ids=["without Retry-After", "with Retry-After"])
+@pytest.mark.timeout(300 + THROTTLE)
+async def test_an_api_that_throttles_every_write_costs_no_alert_and_is_left_alone(
+    retry_after: int | None,
+    start_gateway: StartGateway,
+    start_fault_proxy: StartFaultProxy,
+    redis_server: RedisServer,
+    cluster: Api,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
+    proxy = start_fault_proxy(cluster)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=SETTINGS)
+    received = "gateway_alerts_received_total"
+
+    async with (
+        watching(gateway) as sight,
+        ordeal([gateway], cluster, namespace, tmp_path, rate=DELIVERIES) as test,
+    ):
+        before = gateway.metric(received)
+        began = time.monotonic()
+        proxy.set_rules([Rule(Fault.THROTTLED, write=True, resource=OURS, retry_after=retry_after)])
+        await asyncio.sleep(THROTTLE)
+        alerts = gateway.metric(received) - before
+        calls = proxy.count("throttled")
+        proxy.clear()
+        ended = time.monotonic()
+        await sight.all_written()
+        written = time.monotonic() - ended
+        await asyncio.sleep(2)
+        opened, closed, deepest = sight.opened(began), sight.closed(ended), sight.deepest(began)
+    test.tell(f"429 for {THROTTLE:g} s", opened=opened, closed=closed, written=written)
+    count, seconds = gateway.metric(f"{BACKOFF}_count"), gateway.metric(f"{BACKOFF}_sum")
+    print(
+        f"{alerts:g} alerts, {calls} writes and probes that were throttled: {1 - calls / alerts:.1%} fewer than one "
+        f"for each alert; at most {deepest:g} in the queue; delays {backoffs(gateway)}"
+    )
+
+    assert opened is not None
+    assert opened < 10
+    assert written < 30
+    assert 0 < deepest < 1000
+    assert set(test.load.statuses) <= {201, 202}, "nothing is refused"
+    assert count >= 10
+    assert gateway.metric("gateway_k8s_api_errors_total", status="429") == proxy.count("throttled")
+    if retry_after is None:
+        assert backoffs(gateway).get("1.0", 0) > 0
+    else:
+        assert seconds == retry_after * count
+    # Ten before the breaker opens and those that were under way then, and a probe every five seconds.
+    assert calls <= 10 + 8 + THROTTLE / 5 + 2
+    assert gateway.metric("gateway_recovery_duration_seconds_count", component="k8s_api") == 1
