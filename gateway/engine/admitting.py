@@ -12,8 +12,7 @@ alerts were taken is noted, so that the sender's retry of the same body counts o
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import structlog
 
@@ -24,6 +23,7 @@ from gateway.engine.journal import Journal
 from gateway.engine.ledger import FIRST_ASSERTION, Ledger, Slot
 from gateway.engine.noting import Notes
 from gateway.engine.ports import Ports
+from gateway.engine.refusing import Refusals
 from gateway.engine.views import Remembered, remembered, resolved_since
 from gateway.engine.writing import Writer
 from gateway.intake.reading import Reading
@@ -95,6 +95,7 @@ class Admitter:
         self._on_due = on_due
         self._on_taken = on_taken
         self._notes = Notes(ports)
+        self._refusals = Refusals(self._notes, self._start)
         self._direct = DirectWay(ports, ledger, writer, on_taken=on_taken, concurrency=concurrency)
         self._shards = [_Shard() for _ in range(ports.store.shards)]
         self._busy: set[str] = set()
@@ -106,6 +107,7 @@ class Admitter:
         `limited`: the queue is full and writes fail, so take nothing that would need a new request.
         """
         delivery = Delivery(readings, body)
+        await self._refusals.earlier(delivery)
         noted = self._notes.take_from_memory(delivery)
         for position, reading in enumerate(readings):
             if noted and not reading.resolved and note_name(reading) in noted:
@@ -114,15 +116,16 @@ class Admitter:
                 self._enqueue(delivery, position, reading, limited=limited)
         try:
             if delivery.left:
-                await delivery.done
+                await delivery.settled()
         except asyncio.CancelledError:
-            await self._abandon(delivery)
+            self._take_back(delivery)
+            await self._refusals.refuse(delivery, patience=DEADLINE)
             raise
         failed = next(
             (fate.error for fate in delivery.fates if fate is not None and fate.error is not None), None
         )
         if failed is not None:
-            await self._notes.keep(delivery)
+            await self._refusals.refuse(delivery)
             if isinstance(failed, errors.NotDurable):
                 raise failed
             raise errors.NotDurable(
@@ -207,9 +210,7 @@ class Admitter:
             if isinstance(error, errors.StoreRefused):
                 for unit in batch:
                     self._unsent(unit)
-            task = asyncio.create_task(self._direct.take(batch, error, self._release), name="direct")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._direct.take(batch, error, self._release), "direct")
             return
         if reply.due_in >= 0:
             self._on_due(number, reply.due_in)
@@ -235,9 +236,14 @@ class Admitter:
             for unit, fate in fates:
                 unit.settle(fate)
             return
-        task = asyncio.create_task(self._write_down(slots, fates), name="journal")
+        self._start(self._write_down(slots, fates), "journal")
+
+    def _start(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        """Begin what ends by itself; stopping waits for it."""
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _write_down(self, slots: list[Slot], fates: list[tuple[Unit, Fate]]) -> None:
         """Meanwhile the next call of the shard goes out: numbers may reach the disk in any order."""
@@ -387,8 +393,8 @@ class Admitter:
             later.with_payload = True
             later.limited = later.limited and unit.limited
 
-    async def _abandon(self, delivery: Delivery) -> None:
-        """The webhook ran out of time: take back what was not sent yet, and note what was or still is taken."""
+    def _take_back(self, delivery: Delivery) -> None:
+        """The webhook ran out of time: what of it was not sent yet is not taken any more."""
         gone = Fate(None, error=errors.NotDurable("the webhook ran out of time"))
         for shard in self._shards:
             for key, unit in list(shard.pending.items()):
@@ -397,7 +403,3 @@ class Admitter:
                     delivery.settle(member[1], gone)
                 if not unit.members:
                     del shard.pending[key]
-        if delivery.left:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(delivery.done), DEADLINE)
-        await self._notes.keep(delivery)

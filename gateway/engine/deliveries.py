@@ -32,13 +32,13 @@ class Fate(msgspec.Struct, gc=False):
 class Delivery:
     """One webhook's alerts on their way."""
 
-    __slots__ = ("_body", "_digest", "done", "fates", "left", "readings")
+    __slots__ = ("_body", "_digest", "_done", "fates", "left", "readings")
 
     def __init__(self, readings: Sequence[Reading], body: bytes) -> None:
         self.readings = readings
         self.fates: list[Fate | None] = [None] * len(readings)
         self.left = len(readings)
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._body = body
         self._digest = ""
 
@@ -49,12 +49,20 @@ class Delivery:
             self._digest = hashlib.sha256(self._body).hexdigest()[:32]
         return self._digest
 
+    def unsettled(self) -> list[int]:
+        """The positions of those that have no fate yet."""
+        return [position for position, fate in enumerate(self.fates) if fate is None]
+
     def settle(self, position: int, fate: Fate) -> None:
         if self.fates[position] is None:
             self.fates[position] = fate
             self.left -= 1
-            if not self.left and not self.done.done():
-                self.done.set_result(None)
+            if not self.left:
+                self._done.set_result(None)
+
+    async def settled(self) -> None:
+        """Returns when every alert has a fate. Whoever is cancelled here ends its own waiting, and nobody else's."""
+        await asyncio.shield(self._done)
 
 
 Key = tuple[str, str, bool]

@@ -26,7 +26,7 @@ from gateway.state.records import Standing
 log = structlog.get_logger(__name__)
 
 DEADLINE = 6.0
-"""Seconds for writing an alert to Kubernetes directly; past them its outcome is unknown."""
+"""Seconds for writing an alert to Kubernetes directly, with waiting for a turn; past them its outcome is unknown."""
 
 WINDOW_DIGITS = 12
 
@@ -98,7 +98,7 @@ class DirectWay:
         try:
             if self._turns.locked():
                 self._check()
-            async with self._turns, asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(DEADLINE), self._turns:
                 await write(fates)
         except errors.KubeInvalid as error:
             failed = Fate(None, detail=f"Kubernetes can never take it: {error}")

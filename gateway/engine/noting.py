@@ -27,10 +27,11 @@ class Notes:
         self._clock = ports.clock
         self._kept: dict[tuple[str, str], float] = {}
 
-    async def keep(self, delivery: Delivery) -> None:
-        """Before a 503: note whatever of the body was taken."""
+    async def keep(self, delivery: Delivery, positions: Iterable[int] | None = None) -> None:
+        """Before a 503: note whatever of the body was taken; of these positions only, where some are given."""
         by_shard: dict[int, list[Note]] = {}
-        for reading, fate in zip(delivery.readings, delivery.fates, strict=True):
+        for position in range(len(delivery.readings)) if positions is None else positions:
+            reading, fate = delivery.readings[position], delivery.fates[position]
             if fate is not None and fate.counted and not reading.resolved:
                 note = Note(delivery.digest, note_name(reading))
                 by_shard.setdefault(self._store.shard(reading.group), []).append(note)

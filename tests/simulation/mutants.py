@@ -18,7 +18,7 @@ import msgspec
 from gateway import errors
 from gateway.engine import engine, healing, ledger, marks, planning, storming, writing
 from gateway.engine.admitting import Admitter
-from gateway.engine.deliveries import note_name
+from gateway.engine.deliveries import Delivery, note_name
 from gateway.engine.marks import Mark, Marks
 from gateway.engine.noting import Notes
 from gateway.engine.planning import Demand, Entry, Known, View
@@ -36,6 +36,7 @@ from tests.simulation.profiles import (
     JOURNAL_STORM,
     LOSS,
     NOTES,
+    SLOW,
     STORM,
     STORM_BOTH,
     STORM_CRASH,
@@ -169,8 +170,8 @@ def _two_notes() -> Any:
     """A note is kept in Redis and in memory."""
     keep = Notes.keep
 
-    async def both(self: Any, delivery: Any) -> None:
-        await keep(self, delivery)
+    async def both(self: Any, delivery: Any, positions: Any = None) -> None:
+        await keep(self, delivery, positions)
         taken = [
             Note(delivery.digest, note_name(reading))
             for reading, fate in zip(delivery.readings, delivery.fates, strict=True)
@@ -179,6 +180,22 @@ def _two_notes() -> Any:
         self.keep_in_memory(taken)
 
     return _patched(Notes, "keep", both)
+
+
+def _cancelled_with_its_webhook() -> Any:
+    """A webhook that runs out of time ends what would tell it that its alerts were taken after all."""
+
+    async def settled(self: Delivery) -> None:
+        await self._done
+
+    def settle(self: Delivery, position: int, fate: Any) -> None:
+        if self.fates[position] is None:
+            self.fates[position] = fate
+            self.left -= 1
+            if not self.left and not self._done.done():
+                self._done.set_result(None)
+
+    return mock.patch.multiple(Delivery, settled=settled, settle=settle)
 
 
 def _healing_by_number() -> Any:
@@ -273,6 +290,7 @@ MUTANTS = (
     Mutant("acc raised only with the 2xx", (BOTH,), _taken_only_with_answer),
     Mutant("a note kept in two places", (NOTES,), _two_notes),
     Mutant("a note without run_id", (NOTES,), twin=frozenset({"note-without-run-id"})),
+    Mutant("what is taken behind a time-out is not noted", (SLOW,), _cancelled_with_its_webhook),
     Mutant("healing by number instead of interval", (FORK,), _healing_by_number),
     Mutant("a window's request not named by its id", (STORM_CRASH, STORM_BOTH), _window_named_otherwise),
     Mutant(

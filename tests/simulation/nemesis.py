@@ -241,6 +241,7 @@ async def play(world: World) -> None:
     for _ in range(world.profile.replicas):
         world.start_replica()
     await asyncio.sleep(0.05)
+    world.down["redis"] = world.profile.alone
     nemesis = asyncio.create_task(torment(world))
     senders = asyncio.create_task(_deliver(world))
     await asyncio.sleep(world.profile.duration)

@@ -218,5 +218,19 @@ BREAKERS = (
 )
 """Outages long enough that calls are not tried any more, and go on at once when they are over."""
 
-ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD, *WINDOWS, *JOURNALS, *BREAKERS)
+SLOW = Profile(
+    "slow",
+    replicas=1,
+    problems=4,
+    deliveries=40,
+    duration=30.0,
+    kube_fault=0.05,
+    slow=0.4,
+    concurrency=2,
+    alone=True,
+    repeat=0.1,
+)
+"""Kubernetes takes seconds and has nobody beside it, so that webhooks run out of time with their alerts under way."""
+
+ALL = (CALM, KUBE, REDIS, BOTH, CRASH, LOSS, NOTES, FORK, DELETE, CROWD, SLOW, *WINDOWS, *JOURNALS, *BREAKERS)
 BY_NAME = {profile.name: profile for profile in (*ALL, BURST)}

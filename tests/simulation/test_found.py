@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,34 @@ class WithoutConfirmations(Wire):
             await asyncio.sleep(0.01)
             raise errors.StoreUnsure("timeout", kind="timeout")
         return await super().call(name, perform)
+
+
+class SlowRefusals(Wire):
+    """It takes so many seconds to say that nobody listens."""
+
+    seconds = 0.0
+
+    async def call(self, name: str, perform: Callable[[], Any]) -> Any:
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+            raise errors.StoreRefused("refused", kind="connection")
+        return await super().call(name, perform)
+
+
+class SlowAnswers(Wire):
+    """The next calls take as long as `seconds` says; those of more than a minute are never performed."""
+
+    def __init__(self, world: World, kind: str) -> None:
+        super().__init__(world, kind)
+        self.seconds: list[float] = []
+
+    async def call(self, name: str, perform: Callable[[], Any]) -> Any:
+        if self.seconds:
+            await asyncio.sleep(self.seconds.pop(0))
+        return await super().call(name, perform)
+
+
+NEVER = 100.0
 
 
 def test_a_late_admission_that_looked_stale_meanwhile_is_not_counted_behind_the_answer() -> None:
@@ -125,6 +154,89 @@ def test_a_deletion_that_a_write_meets_waits_for_its_event() -> None:
         return held
 
     assert run(play()) == 2
+
+
+def test_what_is_taken_after_its_webhook_ran_out_of_time_is_noted() -> None:
+    """Profile slow, seed 1104 of its first form: the cancelled webhook had ended its own waiting for what is taken."""
+
+    async def play() -> int:
+        world, replica, slow = _without_redis()
+        reading = SimReading(FINGERPRINT, moment(1000.0))
+        await post(replica, reading, b"creates")
+        slow.seconds = [NEVER, 5.0]
+        others = asyncio.create_task(_until_taken(replica, reading, b"keeps it busy for six seconds"))
+        await asyncio.sleep(0.5)
+        await _until_taken(replica, reading, b"is under way when its time is over")
+        await others
+        return _counted(world, replica)
+
+    assert run(play()) == 3
+
+
+def test_what_is_taken_behind_a_503_is_not_counted_again() -> None:
+    """Two episodes before it, and a Redis that refuses slowly: its fate is known seconds after its answer."""
+
+    async def play() -> int:
+        world, replica, slow = _without_redis(refuses_after=0.7)
+        first, second, third = (SimReading(FINGERPRINT, moment(1000.0 + number)) for number in range(3))
+        await post(replica, first, b"creates")
+        slow.seconds = [NEVER, NEVER, 5.9]
+        others = [
+            asyncio.create_task(_until_taken(replica, reading, body))
+            for reading, body in ((first, b"keeps it busy"), (second, b"keeps it busy again"))
+        ]
+        await asyncio.sleep(3.5)
+        await _until_taken(replica, third, b"has no fate yet when it is answered")
+        await asyncio.gather(*others)
+        return _counted(world, replica)
+
+    assert run(play()) == 4
+
+
+def test_a_note_is_written_to_its_end_when_the_webhook_runs_out_of_time_meanwhile() -> None:
+    """Profile slow, seed 1129 of its second form: cancelled while it kept the note of what was taken."""
+
+    async def play() -> int:
+        world, replica, slow = _without_redis(refuses_after=0.7)
+        reading = SimReading(FINGERPRINT, moment(1000.0))
+        other = SimReading("b" * 64, moment(1000.0), namespace="nowhere")
+        await post(replica, reading, b"creates")
+        await post(replica, other, b"creates the other")
+        slow.seconds = [NEVER, 0.1]
+        both = [reading, other]
+        with contextlib.suppress(TimeoutError, errors.NotDurable):
+            # Refused slowly, written slowly: 0.7 s and 6 s. The note then takes 0.7 s; the time is over within it.
+            await asyncio.wait_for(replica.engine.accept(both, b"two", received_at=""), 7.0)  # type: ignore[arg-type]
+        await replica.accept(both, b"two")
+        return _counted(world, replica)
+
+    assert run(play()) == 4
+
+
+def _without_redis(*, refuses_after: float = 0.0) -> tuple[World, Replica, SlowAnswers]:
+    world = World(QUIET, 1)
+    replica = world.start_replica()
+    refusing = replica.redis_wire = replica.store._wire = SlowRefusals(world, "redis")
+    refusing.cut, refusing.seconds = True, refuses_after
+    slow = replica.kube_wire = SlowAnswers(world, "kube")
+    replica.engine._writer._cluster._wire = slow  # type: ignore[attr-defined]
+    return world, replica, slow
+
+
+async def _until_taken(replica: Replica, reading: SimReading, body: bytes) -> None:
+    while True:
+        try:
+            await replica.accept([reading], body)
+        except (errors.NotDurable, TimeoutError):
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+def _counted(world: World, replica: Replica) -> int:
+    held = sum(stored.count for stored in world.api.listed())
+    replica.kill()
+    return held
 
 
 async def post(replica: Replica, reading: SimReading, body: bytes) -> list[Outcome]:

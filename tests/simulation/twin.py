@@ -557,11 +557,12 @@ class Twin:
                 continue
             win = windows.window(rec.W) if rec.W else None
             if win is not None:
-                if windows.pend(win, rec.K, fingerprint, rec.f):
-                    mended += 1
-                    if win.closed or win.chunk > rec.K:
-                        win.due = win.due if win.due is not None else now
-                        windows.changed[win.id] = win
+                mends = windows.pend(win, rec.K, fingerprint, rec.f)
+                idle = win.due is None and (mends or win.leased <= now)
+                if idle and (win.closed or win.chunk > rec.K):
+                    win.due, mends = now, True
+                    windows.changed[win.id] = win
+                mended += mends
                 if f"w:{win.id}" not in shard.queue:
                     windows.changed[win.id] = win
             elif rec.W:

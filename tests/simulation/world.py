@@ -79,6 +79,13 @@ class Profile:
     """How new alerts are held; None: their requests are created at once."""
     breakers: bool = False
     """Whether each replica has breakers, with the pace of the real ones."""
+    slow: float = 0.0
+    """How many calls of Kubernetes take seconds, and may end without an answer after all."""
+    concurrency: int = 32
+    """Calls of Kubernetes that a replica makes at once."""
+    alone: bool = False
+    """Without Redis until senders end, and what is refused comes again to the same replica: every note is in its
+    memory, so that each delivery counts once."""
     one_open: bool = False
     """Two open requests of a problem are a fault, be it for a moment."""
 
@@ -191,6 +198,8 @@ class Wire:
         rate = (
             world.profile.redis_fault if self.kind == "redis" else world.profile.kube_fault
         ) * world.harshness
+        if self.kind == "kube" and world.profile.slow and rng.random() < world.profile.slow * world.harshness:
+            return await self._slowly(name, perform)
         fate = rng.random()
         latency = 0.0005 + 0.002 * rng.random()
         if fate >= rate:
@@ -223,6 +232,22 @@ class Wire:
             world.trace(f"{self.kind} {name}: {delay} s late")
             asyncio.get_running_loop().call_later(delay, self._quietly, perform)
             await asyncio.sleep(0.01)
+        raise self._unsure()
+
+    async def _slowly(self, name: str, perform: Callable[[], Any]) -> Any:
+        """The server takes its time, and goes on whether or not somebody still waits for the answer."""
+        world, rng = self.world, self.world.rng
+        seconds = rng.choice((1.0, 4.0, 10.0))
+        world.faulted(self.kind, name)
+        which = rng.randrange(3)
+        world.trace(f"{self.kind} {name}: takes {seconds} s, {('answered', 'performed', 'lost')[which]}")
+        if which == 0:
+            result = perform()
+            await asyncio.sleep(seconds)
+            return result
+        if which == 1:
+            asyncio.get_running_loop().call_later(seconds * rng.random(), self._quietly, perform)
+        await asyncio.sleep(seconds)
         raise self._unsure()
 
     def _quietly(self, perform: Callable[[], Any]) -> None:
@@ -407,7 +432,11 @@ class Replica:
                 metrics=_METRICS,
                 breakers=Breakers(self.redis_wire.breaker, self.kube_wire.breaker),
             ),
-            Limits(ack_wait=0.25, max_members=world.profile.hold.max_alerts if world.profile.hold else 1000),
+            Limits(
+                ack_wait=0.25,
+                concurrency=world.profile.concurrency,
+                max_members=world.profile.hold.max_alerts if world.profile.hold else 1000,
+            ),
             process_id=name,
             journal=self._journal(disk) if disk is not None else None,
         )
@@ -475,7 +504,9 @@ class Replica:
         return len(api.events)
 
     async def accept(self, readings: Sequence[SimReading], body: bytes) -> list[Any]:
-        """Post to this replica; raises what the engine does, and CancelledError where the process dies."""
+        """Post to this replica; raises what the engine does, TimeoutError for the 503 of a request that took too long,
+        and CancelledError where the process dies.
+        """
         task = asyncio.create_task(
             self.engine.accept(readings, body, received_at=Clock().wall())  # type: ignore[arg-type]
         )
@@ -553,11 +584,16 @@ class World:
 
     async def send(self, readings: Sequence[SimReading], body: bytes, *, attempts: int = 12) -> None:
         """Deliver one body as Alertmanager does: again and again until a 2xx, or given up."""
+        self.trace(
+            f"{body!r} is {' '.join(('!' if r.resolved else '') + r.fingerprint[:4] for r in readings)}"
+        )
         wait = 0.5
         doubts = 0
         first: Replica | None = None
         for _ in range(attempts):
             replica = self.rng.choice(self.living())
+            if self.profile.alone and first is not None and first.alive:
+                replica = first
             if first is not None and replica is not first:
                 # A note in the first one's memory is of no use here.
                 self.notes_unsafe = (
@@ -566,10 +602,10 @@ class World:
             first = first or replica
             try:
                 verdicts = await replica.accept(readings, body)
-            except errors.NotDurable as error:
-                self.trace(f"{replica.name} 503 {body!r}: {error}")
-                doubts += self.notes_unsafe
-            except (asyncio.CancelledError, TimeoutError):
+            except (errors.NotDurable, TimeoutError) as error:
+                self.trace(f"{replica.name} 503 {body!r}: {error!r}")
+                doubts += self.notes_unsafe and not self.profile.alone
+            except asyncio.CancelledError:
                 current = asyncio.current_task()
                 if current is not None and current.cancelling():
                     raise

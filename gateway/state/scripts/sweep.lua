@@ -18,10 +18,11 @@ for i = 2, #KEYS do
     local win = rec.W and window(rec.W)
     if win then
       local chunk = number(rec.K)
-      if pend(win, chunk, fingerprint, rec.f or '') then
-        mended = mended + 1
-        if win.closed or chunk < win.chunk then win.due, win.changed = win.due or now, true end
+      local mends = pend(win, chunk, fingerprint, rec.f or '')
+      if (win.closed or chunk < win.chunk) and not win.due and (mends or win.leased <= now) then
+        win.due, win.changed, mends = now, true, true
       end
+      if mends then mended = mended + 1 end
       win.changed = win.changed or not redis.call('ZSCORE', KEYS[1], 'w:' .. win.id)
     elseif rec.W then
       if release(fingerprint, 'recovery', now) then mended = mended + 1 end
