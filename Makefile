@@ -7,6 +7,8 @@ VENV ?= .venv
 WORKERS ?= 2
 ARGS ?=
 FAULTS ?=
+ORDEALS := $(addprefix tests/integration/test_,$(addsuffix .py,redis_under_load redis_garbage redis_sentinel \
+	redis_cluster redis_network kubernetes_throttled kubernetes_ordeals both_down killed_with_journal))
 
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -16,7 +18,7 @@ BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
 TYPED := gateway tests/rig $(if $(wildcard chaos/*.py),chaos)
 
-.PHONY: help demo test tools lint types fmt bench explore lock clean
+.PHONY: help demo test tools lint types fmt bench explore ordeals lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +29,7 @@ help:
 	@echo 'make types    mypy                           make bench    throughput, beside a bare handler'
 	@echo 'make explore  more schedules of the simulation than the tests try (ARGS: how many, which seeds)'
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
+	@echo 'make ordeals  failures as long as they are promised to be survived, with their figures'
 	@echo 'make lock     newest versions into the lock files      make clean    remove what was made here'
 
 demo: $(BASE)
@@ -56,6 +59,9 @@ bench: $(DEV)
 
 explore: $(if $(FAULTS),tools,$(DEV))
 	@$(PY) -m $(if $(FAULTS),tests.faults,tests.simulation) $(ARGS)
+
+ordeals: tools
+	@FULL=1 $(PY) -m pytest -n 0 -s --no-header $(or $(ARGS),$(ORDEALS))
 
 lock: $(VENV)/.created
 	@$(INSTALL) uv

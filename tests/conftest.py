@@ -18,20 +18,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.rig import processes
 
-collect_ignore = (
-    []
-    if os.environ.get("ORDEALS")
-    else [
-        "faults/test_random_schedules.py",
-        "integration/test_admission_webhook.py",
-        "integration/test_both_down.py",
-        "integration/test_killed_with_journal.py",
-        "integration/test_kubernetes_ordeals.py",
-        "integration/test_kubernetes_throttled.py",
-    ]
-)
-"""Long runs under failing components, which are asked for with `ORDEALS=1`."""
-
 pytest_plugins = ["tests.rig.fixtures"]
 
 # Time limits on single examples fail on a busy machine, not on a wrong program.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from chaos.faults.rules import Fault, Rule
 from tests.integration.kubernetes_sight import watching
+from tests.integration.lengths import FULL
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import ask, body, fires
 from tests.rig.api import Api
@@ -19,6 +21,7 @@ from tests.rig.gateway_process import GatewayProcess
 from tests.rig.redis_server import RedisServer
 from tests.rig.waiting import eventually
 
+EVERY = [*itertools.product(("redis", "kubernetes"), (Fault.RESET, Fault.SWALLOWED, Fault.HANG))]
 LONGEST = 10.0
 """Seconds after which every webhook is answered: `server.request_timeout`."""
 
@@ -111,8 +114,7 @@ async def test_both_are_down_from_the_start_and_come_one_after_the_other(
         assert "Traceback" not in one.log()
 
 
-@pytest.mark.parametrize("fault", [Fault.RESET, Fault.SWALLOWED, Fault.HANG])
-@pytest.mark.parametrize("first", ["redis", "kubernetes"])
+@pytest.mark.parametrize(("first", "fault"), EVERY if FULL else [EVERY[1], EVERY[-1]])
 async def test_one_falls_after_the_other_under_load_and_the_first_to_fall_returns_first(
     first: str,
     fault: Fault,

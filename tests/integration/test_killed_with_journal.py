@@ -1,6 +1,6 @@
 """Two replicas with journals are killed every few seconds, and Redis forgets everything together with one of the kills.
 
-A failed test prints its seed; `KILL_SEED=4711` draws the same moments again, `KILL_SECONDS=120` goes on for as long.
+A failed test prints its seed; `KILL_SEED=4711` draws the same moments again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.judging import Room, judged
+from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, Load
 from tests.integration.sight import settled
 from tests.rig.api import Api
@@ -23,8 +24,7 @@ from tests.rig.gateway_process import GatewayProcess
 from tests.rig.redis_server import RedisServer
 from tests.rig.waiting import eventually
 
-SECONDS = float(os.environ.get("KILL_SECONDS", "25"))
-"""The full length is 120 s."""
+SECONDS = seconds(25, 120)
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """The Kubernetes API is killed, stuck, forgetful and silent under load: nothing is lost, nothing is counted twice.
 
-Some outages are shorter here than they may be: `ETCD_SECONDS=30` is the full length, and with `FREEZE_SECONDS=120` the
-watches are silent until they count as dead.
+In full length the watches are silent until they count as dead.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from chaos.faults.rules import Fault, Rule
 from tests.integration.kubernetes_sight import watching
+from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import fires, send_one
 from tests.integration.windows import total
@@ -27,8 +26,8 @@ from tests.rig.redis_server import RedisServer
 from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
-ETCD = float(os.environ.get("ETCD_SECONDS", "12"))
-FREEZE = float(os.environ.get("FREEZE_SECONDS", "8"))
+ETCD = seconds(12, 30)
+FREEZE = seconds(8, 120)
 INACTIVITY = 100.0
 """Seconds after which a silent watch counts as dead."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartToxiproxy
@@ -20,8 +20,7 @@ from tests.rig.toxiproxy import Proxy
 
 POOL = 8
 RECOVERED = 15.0
-PARTITION = float(os.environ.get("PARTITION_SECONDS", "12"))
-"""The full length is 90 s: what takes longer than the breaker's times and the leases is all the same."""
+PARTITION = seconds(12, 90)
 
 
 def url(proxy: Proxy) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
 from tests.integration.sight import PATIENT, send, settled
@@ -20,8 +20,7 @@ from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
 from tests.rig.redis_server import RedisServer, Source
 
-PAUSE = float(os.environ.get("PAUSE_SECONDS", "8"))
-"""The full length is 30 s."""
+PAUSE = seconds(8, 30)
 
 ROOM = 300_000
 """Bytes that a full Redis was given beyond what it needs empty."""
