@@ -26,13 +26,13 @@ from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
 from gateway import __version__
 from gateway.config import redis_url
+from gateway.config.reload import Source
 from gateway.config.settings import Settings
 from gateway.engine.engine import Engine, Limits
 from gateway.engine.journal import Journal
 from gateway.engine.logbook import Logbook
 from gateway.engine.ports import Breakers, Ports
 from gateway.errors import GatewayError
-from gateway.intake.reading import Intake
 from gateway.kube.client import Cluster
 from gateway.kube.connection import Connection
 from gateway.kube.index import Index
@@ -45,6 +45,7 @@ from gateway.resilience.loop_lag import watch_loop
 from gateway.resilience.policies import PING_INTERVAL, kubernetes_policy, redis_policy
 from gateway.resilience.probing import keep_probing
 from gateway.resilience.supervision import Ended, Supervisor
+from gateway.rules import Rules
 from gateway.state.access import Access
 from gateway.state.client import Client
 from gateway.state.keys import Keys
@@ -69,8 +70,12 @@ CLOSING: Final = 2.0
 class App:
     """One gateway."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, source: Source | None = None) -> None:
+        """`source` is what the settings were read from: its file is read again when it changes."""
         self.settings: Final = settings
+        """Those of the start. What `config.reload.RELOADABLE` names can be other by now."""
+        self._source = source
+        self._rules: Rules | None = None
         self.failed: Final = asyncio.Event()
         """Set when something ended that the process cannot do without."""
         self._web: Web | None = None
@@ -103,6 +108,11 @@ class App:
         """Stop everything, in order, within `server.shutdown_timeout`. Safe to call twice."""
         self._deadline = time.monotonic() + self.settings.server.shutdown_timeout
         await self._exits.aclose()
+
+    def read_again(self) -> None:
+        """Read the file of the configuration again, although it may look as before."""
+        if self._rules is not None:
+            self._rules.read_again()
 
     async def _start(self) -> None:
         settings = self.settings
@@ -138,14 +148,12 @@ class App:
         engine = Engine(ports, _limits(settings), journal=await self._journal(metrics))
         follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)
         follow(metrics.k8s_api_request_queue_depth, lambda: engine.queue_depth)
-        intake = Intake(settings, namespaces.environment)
-        for reason in intake.denial_reasons:
-            metrics.policy_denials[reason].inc(0)
+        rules = self._rules = Rules(settings, namespaces.environment, metrics, self._source)
         recorder = _recorder(settings, metrics)
         web = self._web = Web(
             settings,
             engine=engine,
-            intake=lambda: intake,
+            intake=lambda: rules.intake,
             metrics=metrics,
             stamp=clock.wall,
             about=_about(supervisor, recorder),
@@ -153,7 +161,11 @@ class App:
             backends=Backends(
                 tokens=TokenHashes(client, settings.redis.prefix), reviewer=Reviews(connection)
             ),
-            more_warnings=lambda: [*engine.warnings(), *_redis_warnings(settings, client)],
+            more_warnings=lambda: [
+                *rules.warnings(),
+                *engine.warnings(),
+                *_redis_warnings(settings, client),
+            ],
         )
         await web.metrics.start()
         self._exits.push_async_callback(web.metrics.stop)
@@ -167,6 +179,7 @@ class App:
             supervisor.start(f"watch {reflector.name}", reflector.run)
         supervisor.start(f"watch {spaces.name}", spaces.run)
         supervisor.start("watch redis", client.watch)
+        supervisor.start("watch configuration", rules.run)
         for name, run in {**engine.background(), **web.background()}.items():
             supervisor.start(name, run)
         fallback = settings.kubernetes.fallback_namespace
@@ -221,17 +234,19 @@ class App:
         self._exits.push_async_callback(bounded)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, source: Source) -> None:
     """Run a gateway until SIGTERM or SIGINT, then stop it in order. A second signal ends the process at once.
+    SIGHUP reads the configuration again.
 
     Raises `GatewayError` where the process stopped because a part of it ended that it cannot do without.
     """
     logs.configure(settings.log.level, settings.log.format)
-    app = App(settings)
+    app = App(settings, source)
     signalled = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signalled.set)
+    loop.add_signal_handler(signal.SIGHUP, app.read_again)
     ends = [asyncio.ensure_future(event.wait()) for event in (signalled, app.failed)]
     try:
         await app.start()
@@ -243,6 +258,7 @@ async def serve(settings: Settings) -> None:
             loop.remove_signal_handler(number)
         log.info("stopping")
         await app.stop()
+        loop.remove_signal_handler(signal.SIGHUP)
         log.info("stopped")
     if app.failed.is_set():
         raise GatewayError("a background task ended that the gateway cannot do without; the log names it")

@@ -114,6 +114,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     request: RequestRef | None = None
     occurrence_count: int | None = None
     """Occurrences of the open request, as far as this replica knows: what is stored plus its own unconfirmed ones."""
+    reason: str | None = None
+    """Why it is denied or invalid, in one word; that of a denial is also the label of the metric."""
     detail: str | None = None
     window: WindowView | None = None
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from gateway.config.reload import Source
     from gateway.config.settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -49,9 +50,14 @@ def load_settings(args: argparse.Namespace, *overrides: str) -> Settings:
 
     Raises `ConfigurationError` with all faults.
     """
-    from gateway.config.loading import load
+    return source(args, *overrides).load()
 
-    return load(args.config, os.environ, [*overrides, *args.sets])
+
+def source(args: argparse.Namespace, *overrides: str) -> Source:
+    """Return what `load_settings` reads, so that it can be read again."""
+    from gateway.config.reload import Source
+
+    return Source(args.config, os.environ, (*overrides, *args.sets))
 
 
 def add_target_options(parser: argparse.ArgumentParser, purpose: str = "") -> None:

@@ -62,7 +62,7 @@ async def embedded(args: argparse.Namespace, *overrides: str) -> AsyncIterator[E
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with EmbeddedCluster(label=wanted.classify.environment_label) as dependencies:
-        settings = arguments.load_settings(
+        source = arguments.source(
             args,
             f"redis.url={dependencies.redis_url}",
             f"kubernetes.kubeconfig={dependencies.kubeconfig}",
@@ -71,8 +71,9 @@ async def embedded(args: argparse.Namespace, *overrides: str) -> AsyncIterator[E
             *short_windows(wanted),
             *overrides,
         )
+        settings = source.load()
         logs.configure(settings.log.level, settings.log.format)
-        app = App(settings)
+        app = App(settings, source)
         await app.start()
         try:
             yield Embedded(

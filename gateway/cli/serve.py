@@ -15,6 +15,8 @@ examples:
   gateway serve --set redis.url=redis://redis:6379/0 --set log.level=debug
   GATEWAY__SERVER__HOST=0.0.0.0 gateway serve --set auth.mode=bearer --set auth.tokens_file=tokens
 
+The policy and the rules of priorities are read again when the file of --config changes, and at SIGHUP; a file that
+cannot be used changes nothing, and /readyz tells.
 SIGTERM or Ctrl-C stop it in order: it is no longer ready, finishes what is under way, hands back its leases and
 exits with 0 within server.shutdown_timeout.
 """
@@ -46,14 +48,15 @@ def collect_seldom() -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Load the configuration, and serve until a signal ends it."""
-    settings = arguments.load_settings(args)
+    source = arguments.source(args)
+    settings = source.load()
     for line in arguments.unbuilt_warnings(settings):
         output.warn(line)
     from gateway.app import serve
 
     collect_seldom()
     try:
-        arguments.run_loop(serve(settings))
+        arguments.run_loop(serve(settings, source))
     except OSError as reason:
         if reason.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
             raise

@@ -141,7 +141,12 @@ def _merged(results: Sequence[Reading | Rejected], verdicts: Sequence[Verdict]) 
     """The engine's verdicts and the refusals of intake, in the order of the webhook."""
     taken = iter(verdicts)
     return [
-        Verdict(outcome=result.outcome, fingerprint=result.fingerprint, detail=result.detail)
+        Verdict(
+            outcome=result.outcome,
+            fingerprint=result.fingerprint,
+            reason=result.reason,
+            detail=result.detail,
+        )
         if isinstance(result, Rejected)
         else next(taken)
         for result in results

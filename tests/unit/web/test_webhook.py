@@ -84,6 +84,10 @@ async def test_verdicts_come_in_the_order_of_the_alerts_with_the_bad_ones_betwee
     assert answer["alerts"][0]["fingerprint"] == engine.accepted[0][0].fingerprint
     assert answer["alerts"][4]["fingerprint"] == engine.accepted[0][1].fingerprint
     assert "$.alerts[1]" in answer["alerts"][1]["detail"]
+    assert [verdict.get("reason") for verdict in answer["alerts"]] == [
+        None, "no_alertname", "team_x", "wrong_type", None, "team_x",
+    ]  # fmt: skip
+    assert answer["alerts"][2]["detail"] == "denied by policy.rules[0]"
     assert service.value("gateway_alerts_received_total") == 6
     assert service.value("gateway_alerts_processed_total") == 2
     assert service.value("gateway_alerts_invalid_total") == 2
@@ -99,6 +103,7 @@ async def test_403_when_nothing_was_accepted_and_the_policy_denied_something(
     assert reply.headers["Content-Type"] == "application/problem+json"
     assert reply.json["counts"] == {"denied": 1, "invalid": 1}
     assert [verdict["outcome"] for verdict in reply.json["alerts"]] == ["denied", "invalid"]
+    assert [verdict["reason"] for verdict in reply.json["alerts"]] == ["default_deny", "no_alertname"]
     assert service.value("gateway_alerts_received_total") == 2
     assert service.value("gateway_alerts_processed_total") == 0
 
