@@ -111,5 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:  # noqa: BLE001 - left to Python it would be exit code 1, which says "a finding"
         import traceback
 
-        traceback.print_exc()
+        from gateway.telemetry.redaction import redacted
+
+        lines = redacted(traceback.format_exc()).splitlines()
+        print(*map(output.printable, lines), sep="\n", file=sys.stderr)
         return Exit.FAILED

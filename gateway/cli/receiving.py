@@ -122,6 +122,7 @@ class Receiver:
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=True)
         application = web.Application(client_max_size=LARGEST)
+        application.on_response_prepare.append(_nameless)
         for path in PATHS:
             application.router.add_post(path, self._take)
             application.router.add_post(path + "/", self._take)
@@ -185,6 +186,11 @@ class Receiver:
     def _target(self, request: web.Request) -> URL:
         forward = self._forward or ""
         return URL(forward if urlsplit(forward).path.strip("/") else forward + request.raw_path, encoded=True)
+
+
+async def _nameless(_request: web.Request, response: web.StreamResponse) -> None:
+    """Take the library's name and version out of an answer."""
+    response.headers.pop(hdrs.SERVER, None)
 
 
 async def flushing(tape: Tape, told: output.Advance) -> None:

@@ -2,8 +2,8 @@
 
 Text that came from outside is neutral in a log: JSON lines are plain ASCII, so neither a line break nor a
 terminal escape nor a bidirectional override gets through, and in text lines whatever is not printable is
-shown escaped. Long values are cut. The log goes to standard error, because standard output belongs to the
-answers of commands.
+shown escaped. What looks like a secret is hidden (`redaction`), long values are cut. The log goes to standard
+error, because standard output belongs to the answers of commands.
 
 The libraries' own loggers are led into the same stream from WARNING on.
 """
@@ -15,10 +15,12 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from gateway.telemetry.redaction import HIDDEN, is_secret, redacted
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -27,6 +29,10 @@ LEVELS: Final = {
     "error": logging.ERROR,
 }
 LONGEST_VALUE: Final = 4096
+LONGEST_EXCEPTION: Final = 32 * 1024
+"""Characters of a traceback; its end says what happened."""
+DEEPEST: Final = 6
+"""Levels of lists and mappings in a value; what is further down is shown as one text."""
 
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """The id of the HTTP request that is being handled; tasks that it starts inherit it."""
@@ -44,7 +50,7 @@ def configure(level: str = "info", form: str = "json", stream: TextIO | None = N
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
-        _cut,
+        _neutral,
     ]
     render = _renderers(form, target)
     structlog.configure(
@@ -77,11 +83,31 @@ def _with_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     return event
 
 
-def _cut(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _neutral(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
-        if isinstance(value, str) and len(value) > LONGEST_VALUE and key != "exception":
-            event[key] = f"{value[:LONGEST_VALUE]}… ({len(value)} characters)"
+        if key == "exception":
+            event[key] = redacted(str(value)[-LONGEST_EXCEPTION:])
+        elif not key.startswith("_"):  # those are structlog's own, on their way to its formatter
+            event[key] = HIDDEN if is_secret(key) else _shown(value)
     return event
+
+
+def _shown(value: Any, depth: int = 0) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth < DEEPEST:
+        if isinstance(value, dict):
+            return {
+                str(key): HIDDEN if is_secret(str(key)) else _shown(item, depth + 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [_shown(item, depth + 1) for item in value]
+    text = str(value)
+    if len(text) > LONGEST_VALUE:
+        # Cut first: a secret that is cut in two is still known by its beginning.
+        return f"{redacted(text[:LONGEST_VALUE])}… ({len(text)} characters)"
+    return redacted(text)
 
 
 def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

@@ -12,14 +12,24 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-SERVER = "alert-gateway"
-"""The header `Server`: it names no version and no library."""
+DEFAULTS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Headers of every answer that has no others of these names. A browser that is led here shows text, runs nothing, and
+tells nobody; a page that is meant for browsers says what it needs. No header names a program or a version.
+"""
 
-_ALWAYS = f"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nServer: {SERVER}\r\n"
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in DEFAULTS.items())
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
@@ -27,16 +37,22 @@ class Answer(web.StreamResponse):
     """A complete answer. `close` ends the connection after it."""
 
     def __init__(self, status: int, body: bytes, headers: Mapping[str, str], *, close: bool = False) -> None:
-        """`headers` beside those that every answer has."""
+        """`headers` come beside `DEFAULTS`, and before them where both have a name."""
         super().__init__(status=status)
         self.payload = body
-        self._head = "".join(
+        always = _ALWAYS
+        if not DEFAULTS.keys().isdisjoint(headers):
+            always = "".join(
+                f"{name}: {value}\r\n" for name, value in DEFAULTS.items() if name not in headers
+            )
+        # What follows the version of HTTP, up to what depends on the connection.
+        self.head = "".join(
             [
                 _STATUS_LINES[status],
                 "\r\n",
                 *[f"{name}: {value}\r\n" for name, value in headers.items()],
                 f"Content-Length: {len(body)}\r\n",
-                _ALWAYS,
+                always,
             ]
         )
         self._close = close
@@ -56,7 +72,7 @@ class Answer(web.StreamResponse):
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client is gone")
         major, minor = request.version
-        head = f"HTTP/{major}.{minor} {self._head}"
+        head = f"HTTP/{major}.{minor} {self.head}"
         if self._close or not request.keep_alive:
             self._close = True
             head += "Connection: close\r\n"

@@ -12,6 +12,7 @@ from aiohttp import hdrs
 from prometheus_client import CollectorRegistry
 
 from gateway.telemetry.exposition import expose
+from gateway.telemetry.redaction import redacted
 from gateway.web.ports import Engine
 from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.routes import Call, Reply
@@ -46,10 +47,10 @@ class Views:
     async def ready(self, _call: Call) -> Reply:
         """200 while alerts can be accepted in some way, with one line for each component."""
         components = {
-            component.name: {"ok": component.ok, "detail": component.detail}
+            component.name: {"ok": component.ok, "detail": redacted(component.detail)}
             for component in self._engine.health()
         }
-        warnings = list(self._warnings())
+        warnings = [redacted(warning) for warning in self._warnings()]
         if self._stopping() or not self._engine.ready():
             detail = "the gateway is stopping" if self._stopping() else "alerts cannot be accepted now"
             reason = Reason.STOPPING if self._stopping() else Reason.NOT_READY

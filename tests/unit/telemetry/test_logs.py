@@ -66,6 +66,71 @@ def test_long_values_are_cut() -> None:
     assert len(out.getvalue()) < 5000
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_secrets_are_hidden_wherever_they_stand(form: str) -> None:
+    out = io.StringIO()
+    logs.configure("info", form, out)
+    log = structlog.get_logger()
+    token = logs.request_id.set(f"eyJ{'hunter2' * 4}")
+    log.info(
+        "got password=hunter2",
+        error=ValueError("token: hunter2"),
+        labels={"password": "hunter2", "team": "a", "more": ["secret=hunter2", {"apiKey": "hunter2"}]},
+        faults=("redis.url: redis://u:hunter2@h",),
+        authorization="hunter2",
+    )
+    try:
+        raise ValueError("password='hunter2'")
+    except ValueError as error:
+        log.exception("failed", exc_info=error)
+    logging.getLogger("aiohttp.server").error("Authorization: Bearer %s", "hunter2")
+    logs.request_id.reset(token)
+    written = out.getvalue()
+    assert "hunter2" not in written
+    for shown in ("password=***", "token: ***", "team", "failed", "Bearer ***"):
+        assert shown in written
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@given(texts=st.lists(st.text(st.characters(), max_size=10), max_size=3))
+def test_lists_and_mappings_forge_no_line_either(form: str, texts: list[str]) -> None:
+    out = io.StringIO()
+    logs.configure("info", form, out)
+    structlog.get_logger().info("got", several=texts, named={text: text for text in texts}, other=Odd(texts))
+    assert out.getvalue()[:-1].isprintable()
+
+
+class Odd:
+    """Something that is shown as text."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+
+    def __str__(self) -> str:
+        return "\n".join(self._texts)
+
+
+def test_a_value_that_holds_itself_is_shown_as_far_as_it_goes() -> None:
+    out = io.StringIO()
+    logs.configure("info", "json", out)
+    value: list[object] = ["password=hunter2"]
+    value.append(value)
+    structlog.get_logger().info("got", value=value)
+    assert "hunter2" not in out.getvalue()
+    assert len(out.getvalue()) < 5000
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    out = io.StringIO()
+    logs.configure("info", "json", out)
+    try:
+        raise ValueError("x" * 100_000 + "what happened")
+    except ValueError as error:
+        structlog.get_logger().error("failed", exc_info=error)
+    assert "what happened" in out.getvalue()
+    assert len(out.getvalue()) < 40_000
+
+
 def test_a_failure_is_logged_with_its_traceback_in_one_line() -> None:
     out = io.StringIO()
     logs.configure("info", "json", out)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -87,14 +88,47 @@ async def test_made_request_ids_differ(service: Service) -> None:
     assert len(made) == 5
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/nope"])
-async def test_every_answer_is_marked_and_names_no_version(service: Service, path: str) -> None:
-    headers = (await service.ask("GET", path)).headers
-    assert headers["Server"] == "alert-gateway"
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Cache-Control"] == "no-store"
-    assert headers["Date"].endswith("GMT")
-    assert headers["Content-Length"]
+MARKS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/readyz", 200),
+        ("GET", "/nope", 404),
+        ("PUT", "/healthz", 405),
+        ("POST", WEBHOOK, 401),
+    ],
+)
+async def test_every_answer_is_marked_and_names_no_program(
+    serve: Serve, tmp_path: Path, method: str, path: str, status: int
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a:b\n")
+    service = await serve(auth={"mode": "bearer", "tokens_file": str(tokens)})
+    reply = await service.ask(method, path)
+    assert reply.status == status
+    assert {name: reply.headers.get(name) for name in MARKS} == MARKS
+    assert "Server" not in reply.headers
+    assert reply.headers["Date"].endswith("GMT")
+    assert reply.headers["Content-Length"]
+
+
+async def test_metrics_and_what_is_no_http_are_marked_too(service: Service) -> None:
+    metrics = await service.ask("GET", "/metrics", base=service.web.metrics.url)
+    assert {name: metrics.headers.get(name) for name in MARKS} == MARKS
+    assert "Server" not in metrics.headers
+    head, _, _ = (await service.raw(b"no HTTP\r\n\r\n")).partition(b"\r\n\r\n")
+    assert [name for name, value in MARKS.items() if f"\r\n{name}: {value}".encode() not in head] == []
+    assert b"\r\nServer:" not in head
 
 
 async def test_requests_are_counted_by_route_method_and_code_with_bounded_labels(service: Service) -> None:
