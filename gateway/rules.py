@@ -87,7 +87,7 @@ class Rules:
             asked = self._asked.is_set()
             self._asked.clear()
             if self._settled() or asked:
-                await self._reload(self._source)
+                await self._reload(self._source, asked=asked)
 
     def _settled(self) -> bool:
         """Whether there is a file that was not read yet, and that nobody is writing any more."""
@@ -104,7 +104,7 @@ class Rules:
         except OSError:
             return _ABSENT
 
-    async def _reload(self, source: Source) -> None:
+    async def _reload(self, source: Source, *, asked: bool) -> None:
         before = self._version()
         faults: list[str] = []
         found = None
@@ -122,7 +122,7 @@ class Rules:
         if found is None or faults:
             self._refuse(source, faults)
         else:
-            self._adopt(found)
+            self._adopt(found, asked=asked)
 
     def _refuse(self, source: Source, faults: Sequence[str]) -> None:
         paths = [
@@ -132,13 +132,13 @@ class Rules:
         self._metrics.errors["reload"].inc()
         log.warning("configuration not usable, what was read before stays", faults=list(faults))
 
-    def _adopt(self, found: Settings) -> None:
+    def _adopt(self, found: Settings, *, asked: bool) -> None:
         mended, self._unusable = self._unusable, ""
         old, self._running = self._running, adopted(self._running, found)
         changed = list(differing(old, self._running))
         if changed:
             self.intake = self._made()
-        if changed or mended:
+        if changed or mended or asked:
             log.info("configuration read again", changed=changed)
         waiting = list(differing(self._running, found))
         warning = f"these settings wait for a restart: {_named(waiting)}" if waiting else ""

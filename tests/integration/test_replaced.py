@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import signal
 import ssl
 import threading
@@ -212,3 +213,30 @@ async def test_certificates_tokens_and_the_policy_are_replaced_under_load_and_no
     counts = {one["spec"]["signalLabels"].get("pod"): count_of(one) for one in cluster.requests(namespace)}
     assert counts["everybodys"] == accepted
     assert gateway.metric("gateway_policy_denials_total", reason="eve") == 3
+
+
+async def test_a_hangup_reads_the_policy_also_from_a_file_that_looks_as_before(
+    start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str, tmp_path: Path
+) -> None:
+    files = Files(tmp_path)
+    files.new_tokens("token")
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=files.settings("team-1"))
+
+    def denied(team: str) -> bool:
+        with contextlib.closing(connected(gateway)) as connection:
+            return post(connection, body(fires(namespace, team=team)), "token")[0] == 403
+
+    files.new_policy(gateway, "team-1", "team-0")
+    await eventually(lambda: denied("team-0"), "the watch to have seen the file", seconds=SOON, every=0.1)
+    assert (denied("team-1"), denied("team-2")) == (True, False)
+    unchanged(gateway.config_path, "team-1", "team-2")
+    gateway.signal(signal.SIGHUP)
+    await eventually(lambda: denied("team-2"), "the new policy", seconds=SOON, every=0.1)
+    assert not denied("team-1")
+
+
+def unchanged(path: Path, old: str, new: str) -> None:
+    """Put another word of the same length into a file that looks as it did."""
+    before = path.stat()
+    path.write_text(path.read_text().replace(old, new))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
