@@ -62,9 +62,12 @@ class Kind(Enum):
     SCRIPTS_FORGOTTEN = "SCRIPT FLUSH"
     CLIENTS_KILLED = "CLIENT KILL TYPE normal"
     GARBAGE = "garbage over its keys"
+    FILLED = "full, and refuses what would need memory"
+    EVICTING = "full, and forgets what was not used for long"
     SLOW = "answers are late"
     RESET = "connections are reset"
     GONE = "connections are refused"
+    LIMITED = "connections end after some answers"
     PARTITIONED = "nothing passes, either way"
     THROTTLED = "429"
     ERROR = "500"
@@ -92,9 +95,12 @@ TRAITS: dict[Kind, Traits] = {
     Kind.SCRIPTS_FORGOTTEN: Traits(Target.REDIS, _N, 0.0, 0.0),
     Kind.CLIENTS_KILLED: Traits(Target.REDIS, _N, 0.0, 0.0),
     Kind.GARBAGE: Traits(Target.REDIS, _D, 0.5, 3.0),
+    Kind.FILLED: Traits(Target.REDIS, _N, 0.5, 4.0),
+    Kind.EVICTING: Traits(Target.REDIS, _D, 0.5, 4.0),
     Kind.SLOW: Traits(Target.LINK, _N, 0.5, 5.0),
     Kind.RESET: Traits(Target.LINK, _N, 0.5, 4.0),
     Kind.GONE: Traits(Target.LINK, _N, 0.1, 5.0),
+    Kind.LIMITED: Traits(Target.LINK, _N, 0.5, 4.0),
     Kind.PARTITIONED: Traits(Target.LINK, _N, 0.5, 5.0),
     Kind.THROTTLED: Traits(Target.API, _N, 0.5, 5.0),
     Kind.ERROR: Traits(Target.API, _N, 0.5, 5.0),
@@ -112,6 +118,9 @@ TRAITS: dict[Kind, Traits] = {
     Kind.GATEWAY_PAUSED: Traits(Target.GATEWAY, _N, 0.2, 5.0),
 }
 
+
+LASTING_IN_ITSELF = frozenset({Kind.GARBAGE, Kind.FILLED, Kind.EVICTING})
+"""Faults that are done again and again for as long as they last."""
 
 _SHARED = {Kind.SLOW, Kind.RESET} | {kind for kind in Kind if TRAITS[kind].target is Target.API}
 """Those that may meet some connections or requests only."""

@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 import redis
 
 from chaos.faults.rules import Fault, Rule
-from tests.faults.schedules import REPLICAS, Kind, Schedule, Step, Target
+from tests.faults.schedules import LASTING_IN_ITSELF, REPLICAS, Kind, Schedule, Step, Target
+from tests.integration.filling import Filler
 from tests.integration.ordeals import SETTINGS
 from tests.integration.test_redis_garbage import KINDS
 from tests.rig.api import Api
@@ -95,7 +96,7 @@ class Stage:
         # A stop or a start may take longer than it was drawn for.
         async with self._busy[step.target]:
             await asyncio.to_thread(self._begin, step)
-            if step.kind is not Kind.GARBAGE:
+            if step.kind not in LASTING_IN_ITSELF:
                 await asyncio.sleep(step.lasts)
             await asyncio.to_thread(self._finish, step)
 
@@ -146,8 +147,10 @@ class Stage:
                 client.script_flush()
             elif step.kind is Kind.CLIENTS_KILLED:
                 client.client_kill_filter(_type="normal", skipme=True)
-            else:
+            elif step.kind is Kind.GARBAGE:
                 _spoil(client, step)
+            else:
+                _fill(client, step)
 
     def _finish_redis(self, step: Step) -> None:
         if step.kind is Kind.REDIS_PAUSED:
@@ -165,6 +168,8 @@ class Stage:
         elif step.kind is Kind.SLOW:
             latency = random.Random(step.seed).choice((20, 60, 200, 600))
             link.add("latency", latency=latency, jitter=latency // 3, toxicity=step.share)
+        elif step.kind is Kind.LIMITED:
+            link.add("limit_data", bytes=random.Random(step.seed).choice((500, 2000, 8000)))
         elif step.kind is Kind.RESET:
             link.add("reset_peer", timeout=0, toxicity=step.share)
             link.disable()  # the connections that are open know nothing of a new toxic of this kind
@@ -213,6 +218,16 @@ class Stage:
         self._started.append(process)
         process.start()
         return process
+
+
+def _fill(client: redis.Redis, step: Step) -> None:
+    """Others take all of its memory; in the end there is more."""
+    filler = Filler(client, "noeviction" if step.kind is Kind.FILLED else "allkeys-lru")
+    until = time.monotonic() + step.lasts
+    while time.monotonic() < until:
+        filler.fill()
+        time.sleep(0.2)
+    filler.stop()
 
 
 def _spoil(client: redis.Redis, step: Step) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.integration.filling import Filler
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
@@ -21,9 +21,6 @@ from tests.rig.fixtures import StartGateway, StartRedis
 from tests.rig.redis_server import RedisServer, Source
 
 PAUSE = seconds(8, 30)
-
-ROOM = 300_000
-"""Bytes that a full Redis was given beyond what it needs empty."""
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["empty", "with its data"])
@@ -133,31 +130,6 @@ async def test_what_is_done_to_redis_again_and_again_under_load_costs_no_alert(
         assert (
             sum(one.metric("gateway_redis_operation_errors_total", error="noscript") for one in gateways) == 0
         )
-
-
-class Filler:
-    """Another client of the same Redis, which fills it."""
-
-    def __init__(self, client: redis.Redis, policy: str) -> None:
-        self._client = client
-        self._number = 0
-        client.config_set("maxmemory-policy", policy)
-        client.config_set("maxmemory", int(client.info("memory")["used_memory"]) + ROOM)
-
-    def fill(self) -> None:
-        """Until Redis takes no more, or throws away as much as it gets."""
-        with contextlib.suppress(redis.OutOfMemoryError):
-            for _ in range(2000):
-                self._number += 1
-                self._client.set(f"other:{self._number}", "x" * 500)
-        with contextlib.suppress(redis.OutOfMemoryError):
-            for _ in range(200):  # and the last bytes
-                self._number += 1
-                self._client.set(f"o:{self._number}", "")
-
-    def stop(self) -> None:
-        """There is memory again."""
-        self._client.config_set("maxmemory", 0)
 
 
 @pytest.mark.parametrize("source", ["wheel", "seven"])
