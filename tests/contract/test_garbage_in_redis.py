@@ -85,6 +85,17 @@ async def test_every_operation_goes_on_after_any_key_was_spoilt(kind: str, spoil
         assert held.corrupt >= 1
 
 
+async def test_what_is_due_never_is_due_now(held: Held) -> None:
+    held.raw.delete("t:{0}:queue")
+    held.raw.zadd("t:{0}:queue", {OPEN: "+inf", "f" * 64: "9e99"})
+
+    claim = await held.store.claim(0, limit=50, lease=0.0, identify=True)
+
+    assert [item.fingerprint for item in claim.items] == [OPEN]
+    assert claim.corrupt == 2
+    assert held.raw.zscore("t:{0}:queue", "f" * 64) is None
+
+
 async def everything(held: Held) -> None:
     """One of each operation."""
     store = held.store
