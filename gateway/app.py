@@ -148,7 +148,13 @@ class App:
         engine = Engine(ports, _limits(settings), journal=await self._journal(metrics))
         follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)
         follow(metrics.k8s_api_request_queue_depth, lambda: engine.queue_depth)
-        rules = self._rules = Rules(settings, namespaces.environment, metrics, self._source)
+        rules = self._rules = Rules(
+            settings,
+            namespaces.environment,
+            metrics,
+            self._source,
+            environments_known=lambda: namespaces.listed,
+        )
         recorder = _recorder(settings, metrics)
         web = self._web = Web(
             settings,

@@ -5,6 +5,7 @@
     ├── PayloadError               a webhook body that cannot be taken as a whole
     │   ├── MalformedBody          … it is not JSON, not UTF-8 or no object (400)
     │   └── UnprocessableBody      … it is JSON of the wrong shape (422)
+    ├── Unjudged                   what the policy asks of an alert is not known yet (503)
     ├── NotDurable                 neither Redis nor Kubernetes could take an alert (503)
     ├── Overloaded                 a bound was reached; the sender should try again (503)
     ├── StoreError                 a call to Redis failed
@@ -53,6 +54,12 @@ class MalformedBody(PayloadError):
 
 class UnprocessableBody(PayloadError):
     """JSON, but not of the shape of an Alertmanager webhook."""
+
+
+class Unjudged(GatewayError):
+    """The policy asks for something of an alert that is not known yet; letting it pass would be a way around."""
+
+    retryable = True
 
 
 class NotDurable(GatewayError):

@@ -11,7 +11,7 @@ every fault. What only a restart can change is told in the same way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -44,6 +44,7 @@ class Rules:
         metrics: Metrics,
         source: Source | None = None,
         *,
+        environments_known: Callable[[], bool] = lambda: True,
         pause: float = RECHECK,
     ) -> None:
         """`settings` were read from `source`; without one, and without a regular file in it, they stay for good.
@@ -51,6 +52,7 @@ class Rules:
         """
         self._running = settings
         self._environment_of = environment_of
+        self._environments_known = environments_known
         self._metrics = metrics
         self._pause = pause
         self._source = source if source and source.path and source.path.is_file() else None
@@ -147,7 +149,7 @@ class Rules:
         self._waiting = warning
 
     def _made(self) -> Intake:
-        intake = Intake(self._running, self._environment_of)
+        intake = Intake(self._running, self._environment_of, self._environments_known)
         for reason in intake.denial_reasons:
             self._metrics.policy_denials[reason].inc(0)
         return intake

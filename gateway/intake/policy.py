@@ -39,6 +39,10 @@ class Policy:
         self._default = _judgement(settings.default, "policy.default", DEFAULT_DENIED)
         self.takes_all = self._default.allowed and all(rule.judgement.allowed for rule in self._rules)
         """True where no alert can be denied, so that nobody needs to ask."""
+        self.asks_environment = not self.takes_all and any(
+            matcher.name == "environment" for rule in self._rules for matcher in rule.matchers
+        )
+        """True where a verdict can depend on the environment of an alert."""
         self.reasons = tuple(
             sorted(
                 {DEFAULT_DENIED} | {rule.judgement.reason for rule in self._rules if rule.judgement.reason}

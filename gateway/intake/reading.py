@@ -7,12 +7,20 @@ duplicates never pay for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import msgspec
 
+from gateway import errors
 from gateway.config.settings import Settings
-from gateway.intake.classification import Classification, Classifier, EnvironmentOf, visible
+from gateway.intake.classification import (
+    Classification,
+    Classifier,
+    EnvironmentBasis,
+    EnvironmentOf,
+    visible,
+)
 from gateway.intake.fingerprint import Fingerprinter, Identity
 from gateway.intake.holding import HoldPolicy
 from gateway.intake.payload import Alert, AlertError, Webhook, decode_alert
@@ -144,7 +152,14 @@ class Reading(msgspec.Struct, gc=False, eq=False):
 class Intake:
     """Reads webhooks by the rules of the settings, compiled once. Immutable: a reload makes another."""
 
-    def __init__(self, settings: Settings, environment_of: EnvironmentOf) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environment_of: EnvironmentOf,
+        environments_known: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`environments_known`: whether `environment_of` can tell by now."""
+        self._environments_known = environments_known
         self._fingerprinter = Fingerprinter(settings.dedup, settings.storm.group_by)
         self._classifier = Classifier(settings.classify, environment_of)
         self._policy = Policy(settings.policy)
@@ -154,7 +169,10 @@ class Intake:
     def read(
         self, webhook: Webhook, *, received_at: str, identity: str = "", source: str = ""
     ) -> list[Reading | Rejected]:
-        """Return what each alert is, in order. `received_at` has the fixed width; nothing is raised."""
+        """Return what each alert is, in order. `received_at` has the fixed width.
+
+        Raises `Unjudged` where the policy asks for an environment that is not known yet.
+        """
         readings = self.validate(webhook, received_at=received_at, identity=identity, source=source)
         if self._policy.takes_all:
             return readings
@@ -199,7 +217,14 @@ class Intake:
     def judge(self, reading: Reading) -> Judgement:
         """Return what the policy says of an alert."""
         labels = reading.alert.labels or {}
-        environment, _ = self._classifier.environment(labels)
+        environment, basis = self._classifier.environment(labels)
+        if (
+            basis is EnvironmentBasis.DEFAULT
+            and self._policy.asks_environment
+            and labels.get("namespace")
+            and not self._environments_known()
+        ):
+            raise errors.Unjudged("the policy asks for environments, and no namespaces could be listed yet")
         return self._policy.judge(
             visible(labels, environment, reading.delivery.identity, reading.delivery.source)
         )

@@ -21,11 +21,12 @@ class Namespaces:
 
     def __init__(self) -> None:
         self._spaces: dict[str, Space] = {}
-        self._listed = False
+        self.listed = False
+        """Whether they could be listed once."""
 
     def exists(self, namespace: str) -> bool | None:
         """None where it is not known. One that is being deleted takes no new objects, and counts as gone."""
-        if not self._listed:
+        if not self.listed:
             return None
         space = self._spaces.get(namespace)
         return space is not None and not space.deleted
@@ -47,7 +48,7 @@ class Namespaces:
 
     def replace(self, items: Sequence[Space], resource_version: int) -> None:
         self._spaces = {item.name: item for item in items}
-        self._listed = True
+        self.listed = True
 
 
 class _Spaces:

@@ -101,6 +101,8 @@ def of(error: Exception) -> Problem:
             problem = Problem(400, Reason.MALFORMED_BODY, str(error))
         case errors.PayloadError():
             problem = Problem(422, Reason.UNPROCESSABLE, str(error))
+        case errors.Unjudged():
+            problem = try_again(Reason.DEPENDENCY, str(error))
         case errors.Overloaded():
             problem = try_again(Reason.OVERLOADED, str(error), after=error.retry_after)
         case errors.NotDurable():

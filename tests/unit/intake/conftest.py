@@ -21,7 +21,8 @@ class Desk:
     """An `Intake` with the settings that `sets` give, and the namespaces' environments."""
 
     def __init__(self, *sets: str, environments: dict[str, str] | None = None) -> None:
-        self.intake = Intake(load(None, {}, sets), (environments or {}).get)
+        self.environments_known = True
+        self.intake = Intake(load(None, {}, sets), (environments or {}).get, lambda: self.environments_known)
 
     def read(self, *alerts: Any, **caller: str) -> list[Reading | Rejected]:
         """Read a webhook of these alerts."""

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import load
-from gateway.errors import PayloadError
+from gateway.errors import PayloadError, Unjudged
 from gateway.intake.payload import decode
 from gateway.intake.reading import LARGEST_ALERT, LARGEST_RAW, Intake, InvalidReason, Reading, Rejected
 from gateway.model import Outcome, Severity
+from tests.unit.intake.conftest import Desk
 
 NOW = "2026-11-21T05:00:00.000000000Z"
 START = "2026-11-21T04:51:54.679799966Z"
@@ -251,3 +252,24 @@ def test_any_bytes_give_a_payload_error_or_readings(body: bytes) -> None:
         return
     for result in INTAKES[0].read(webhook, received_at=NOW):
         assert isinstance(result, Rejected) or result.signal()
+
+
+def test_what_a_policy_about_environments_cannot_judge_yet_is_not_let_pass(make_desk: type[Desk]) -> None:
+    desk = make_desk(STRICT, environments={"n": "test"})
+    desk.environments_known = False
+
+    with pytest.raises(Unjudged):
+        desk.one(namespace="elsewhere", caller={"identity": "team-a"})
+    # Neither does it wait where the alert says it itself, or where there is no namespace to ask.
+    assert desk.one(namespace="elsewhere", environment="staging", caller={"identity": "team-a"})
+    assert desk.one(caller={"identity": "team-a"})
+
+    desk.environments_known = True
+    assert desk.one(namespace="elsewhere", caller={"identity": "team-a"})
+
+
+def test_a_policy_that_asks_for_no_environment_waits_for_none(make_desk: type[Desk]) -> None:
+    desk = make_desk("""policy.rules=[{matchers: ['identity!="team-a"'], action: deny}]""")
+    desk.environments_known = False
+
+    assert desk.one(namespace="elsewhere", caller={"identity": "team-a"})
