@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -55,6 +55,7 @@ from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics, follow
 from gateway.web.ports import Backends
 from gateway.web.recording import Recorder
+from gateway.web.reports import About, TaskReport
 from gateway.web.service import Web
 from gateway.web.times import Stamp
 
@@ -442,20 +443,19 @@ def _recorder(settings: Settings, metrics: Metrics) -> Recorder | None:
     return Recorder(record.path, record.max_size, metrics) if record.path is not None else None
 
 
-def _about(supervisor: Supervisor, recorder: Recorder | None) -> Callable[[], dict[str, Any]]:
+def _about(supervisor: Supervisor, recorder: Recorder | None) -> Callable[[], About]:
     """The head of the status: what runs, since when, and how its tasks are doing."""
     began = time.monotonic()
 
-    def about() -> dict[str, Any]:
-        tasks = {
-            state.name: {"running": state.running, "restarts": state.restarts, "error": state.error}
-            for state in supervisor.states()
-        }
-        return {
-            "version": __version__,
-            "uptimeSeconds": round(time.monotonic() - began, 1),
-            "tasks": tasks,
-            **({"recording": recorder.state()} if recorder is not None else {}),
-        }
+    def about() -> About:
+        return About(
+            version=__version__,
+            uptime=time.monotonic() - began,
+            tasks={
+                state.name: TaskReport(state.running, state.restarts, state.error)
+                for state in supervisor.states()
+            },
+            recording=recorder.state() if recorder is not None else None,
+        )
 
     return about

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 import structlog
@@ -25,6 +24,8 @@ from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.ports import Ports
 from gateway.engine.reconciling import Reconciler
 from gateway.engine.repairing import Repairer
+from gateway.engine.reports import AlertReport, EngineStatus, WindowReport
+from gateway.engine.telling import Teller
 from gateway.engine.views import open_holder, view_of
 from gateway.engine.writing import Writer
 from gateway.intake.reading import Reading
@@ -48,10 +49,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Members of one aggregated request."""
 
 
-MOST_WINDOWS = 1000
-"""Windows of a shard that are listed at most."""
-
-
 class Engine:
     """Takes alerts durably, and keeps Kubernetes as it should be."""
 
@@ -64,7 +61,6 @@ class Engine:
         """
         self._store = ports.store
         self._index = ports.index
-        self._synced = ports.synced
         self._breakers = ports.breakers
         self._clock = ports.clock
         self._metrics = ports.metrics
@@ -102,6 +98,14 @@ class Engine:
             on_taken=self._confirmed,
             on_forgotten=self._repairer.assert_windows,
             concurrency=limits.concurrency,
+            journal=journal,
+        )
+        self._teller = Teller(
+            ports,
+            ledger=self._ledger,
+            reconciler=self._reconciler,
+            writer=self._writer,
+            health=self._health,
             journal=journal,
         )
         ports.index.subscribe(self._on_change)
@@ -318,20 +322,9 @@ class Engine:
         why = self._journal.trouble
         return [f"the journal cannot be written ({why}): accepted alerts are in Redis or Kubernetes only"]
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> EngineStatus:
         """The state of everything, from memory."""
-        return {
-            "process": self.process_id,
-            "queue": {"depth": self._reconciler.depth, "failing": self._failing},
-            "breakers": self._health.breakers(),
-            "unconfirmed": self._ledger.unconfirmed,
-            "slots": len(self._ledger),
-            "requests": len(self._index),
-            "synced": self._synced(),
-            "journal": {"bytes": self._journal.size, "trouble": self._journal.trouble}
-            if self._journal is not None
-            else None,
-        }
+        return self._teller.status()
 
     @property
     def unconfirmed(self) -> int:
@@ -343,62 +336,13 @@ class Engine:
         """Requests waiting to be written, over all shards, as last seen."""
         return self._reconciler.depth
 
-    async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
-        """What is known of a fingerprint; None where nothing is."""
-        requests = self._index.requests(fingerprint)
-        holders = self._index.holding(fingerprint)
-        slot = self._ledger.get(fingerprint)
-        if not requests and not holders and slot is None:
-            return None
-        return {
-            "fingerprint": fingerprint,
-            "unconfirmed": slot.unconfirmed if slot is not None else 0,
-            "requests": [
-                {
-                    "namespace": stored.namespace,
-                    "name": stored.name,
-                    "generation": stored.generation,
-                    "phase": stored.phase,
-                    "open": stored.open,
-                    "occurrenceCount": stored.count,
-                }
-                for stored in requests
-            ],
-            "storms": [
-                {
-                    "namespace": stored.namespace,
-                    "name": stored.name,
-                    "window": stored.window,
-                    "phase": stored.phase,
-                    "open": stored.open,
-                    "occurrenceCount": stored.count,
-                }
-                for stored in holders
-            ],
-            "window": slot.window if slot is not None and slot.window else None,
-        }
+    async def alert(self, fingerprint: str) -> AlertReport | None:
+        """What is known of a fingerprint: see `Teller.alert`."""
+        return await self._teller.alert(fingerprint)
 
-    async def storms(self) -> list[Mapping[str, Any]]:
+    async def storms(self) -> list[WindowReport]:
         """The windows that collect now, the next to end first. Raises `StoreError` where Redis does not tell."""
-        found: list[Mapping[str, Any]] = []
-        for shard in range(self._store.shards):
-            listed = await self._store.windows(shard, 0, MOST_WINDOWS - 1)
-            for window in listed.windows:
-                found.append(  # noqa: PERF401
-                    {
-                        "id": window.id,
-                        "group": window.group,
-                        "state": "storming" if window.storming else "holding",
-                        "members": window.members,
-                        "threshold": window.threshold,
-                        "openedAt": from_milliseconds(window.opened_at),
-                        "lastMemberAt": from_milliseconds(window.last_at),
-                        "dueAt": from_milliseconds(window.ends_at),
-                        "dueIn": round((window.ends_at - listed.now) / 1000, 3),
-                        "spilled": window.spilled,
-                    }
-                )
-        return sorted(found, key=lambda window: window["dueIn"])
+        return await self._teller.storms()
 
     async def stop(self, timeout: float) -> None:
         """Finish what is under way: admissions and writes. What only this process knows is written, too.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from gateway.engine.ports import Ports
+from gateway.engine.reports import BreakerReport
 from gateway.resilience.breakers import Breaker
+from gateway.telemetry.redaction import redacted
 
 
 class Component(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ class Health:
         missing = self._missing()
         return Component("permissions", not missing, f"missing: {'; '.join(missing)}" if missing else "")
 
-    def breakers(self) -> Mapping[str, Any]:
+    def breakers(self) -> dict[str, BreakerReport]:
         """For the status."""
         found = (self._breakers.redis, self._breakers.kubernetes)
         return {breaker.name: _described(breaker) for breaker in found if breaker is not None}
@@ -72,10 +73,10 @@ def _why(breaker: Breaker | None, otherwise: str) -> str:
     return f"fails and is left alone for now: {breaker.reason}"
 
 
-def _described(breaker: Breaker) -> Mapping[str, Any]:
-    closed = breaker.closed
-    return {
-        "state": breaker.state.name.lower().replace("_", "-"),
-        "reason": None if closed else breaker.reason,
-        "retryAfterSeconds": None if closed else round(breaker.retry_after(), 1),
-    }
+def _described(breaker: Breaker) -> BreakerReport:
+    state = breaker.state.name.lower().replace("_", "-")
+    if breaker.closed:
+        return BreakerReport(state=state)
+    return BreakerReport(
+        state=state, reason=redacted(breaker.reason), retry_after_seconds=round(breaker.retry_after(), 1)
+    )

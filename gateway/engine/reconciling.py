@@ -95,6 +95,11 @@ class Reconciler:
     def depth(self) -> int:
         return sum(self.depths)
 
+    @property
+    def collecting(self) -> int:
+        """Windows that take members, as last seen."""
+        return sum(self._collecting)
+
     def due(self, shard: int, milliseconds: int) -> None:
         """An item of the shard's queue will be due then."""
         at = self._clock.monotonic() + milliseconds / 1000
@@ -185,7 +190,7 @@ class Reconciler:
         if claim.due_in >= 0 and writable:
             self._due_at[shard] = min(self._due_at[shard], now + claim.due_in / 1000)
         self._collecting[shard] = claim.collecting
-        self._metrics.storm_windows_open.set(sum(self._collecting))
+        self._metrics.storm_windows_open.set(self.collecting)
         for expired in claim.expired:
             self._metrics.storm_buffer_expirations.inc()
             log.info("storm window expired below its threshold", window=expired.id, members=expired.members)

@@ -15,6 +15,8 @@ _RFC3339 = re.compile(
 )
 _ZERO = datetime(1, 1, 1, tzinfo=UTC)
 _LONGEST = 64
+_LAST = 253_402_300_799_999
+"""Milliseconds since 1970 at the end of the year 9999."""
 
 
 class TimeError(ValueError):
@@ -51,7 +53,7 @@ def _normalised(text: str) -> str | None:
 
 
 def from_milliseconds(since_1970: int) -> str:
-    """Return the time in RFC 3339, UTC, with milliseconds."""
-    seconds, milliseconds = divmod(since_1970, 1000)
+    """Return the time in RFC 3339, UTC, with milliseconds; one after the year 9999 is told as the end of it."""
+    seconds, milliseconds = divmod(min(since_1970, _LAST), 1000)
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"

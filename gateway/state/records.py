@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -275,6 +276,38 @@ class OpenWindows(msgspec.Struct, frozen=True, array_like=True):
     mended: int
     """So many were in no queue, and are now."""
     windows: list[OpenWindow]
+
+
+class WindowSeen(msgspec.Struct, frozen=True, array_like=True):
+    """The window that a fingerprint is held in."""
+
+    id: str
+    group: str
+    storming: bool
+    closed: bool
+    """It collects no more: its request is being written."""
+    ends_at: int
+    members: int
+
+
+class Seen(msgspec.Struct, frozen=True, array_like=True):
+    """What Redis holds of one fingerprint. Times in milliseconds since 1970, by the clock of Redis."""
+
+    now: int
+    known: bool
+    due_at: int
+    """-1 where it is not in the queue."""
+    generation: int
+    attempts: int
+    """Failed ones, since it was last written."""
+    unwritten: int
+    """Occurrences that no request is known to hold."""
+    pending: bool
+    """Something is to be written: occurrences, or the mark that it has resolved."""
+    dead: str
+    """Why its request can never be written; empty where it can."""
+    dead_since: int
+    window: WindowSeen | Literal[False] = False
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True):

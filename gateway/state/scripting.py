@@ -38,6 +38,7 @@ class Scripts:
             "confirm_window",
             "exhume",
             "hurry",
+            "look",
             "note",
             "payloads",
             "postpone",
@@ -47,7 +48,7 @@ class Scripts:
         )
     } | {"resolve": "admit"}
     """`resolve` is the admission of ended episodes alone, which frees more than it takes."""
-    WITH_WINDOWS = frozenset({"admit", "claim", "confirm_window", "storms", "sweep"})
+    WITH_WINDOWS = frozenset({"admit", "claim", "confirm_window", "look", "storms", "sweep"})
     REFUSED_WITHOUT_MEMORY = frozenset({"admit", "note"})
     """What is new is refused where there is no memory; what is there already must be written, settled and freed."""
 

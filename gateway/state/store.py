@@ -24,6 +24,7 @@ from gateway.state.records import (
     Kind,
     Note,
     OpenWindows,
+    Seen,
     WindowConfirmation,
 )
 from gateway.state.replies import Reply
@@ -79,6 +80,9 @@ class Store(Protocol):
     async def windows(self, shard: int, first: int, last: int) -> OpenWindows:
         """The windows that collect, from place `first` to `last` by their end; what is in no queue is queued."""
 
+    async def look(self, shard: int, fingerprint: str) -> Seen:
+        """What this shard holds of a fingerprint."""
+
     async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
         """Make a claimed item (a fingerprint, or `window_item`) due again in `delay` seconds."""
 
@@ -122,6 +126,7 @@ class RedisStore:
         self._admit_reply = Reply(AdmitReply)
         self._claim_reply = Reply(Claim)
         self._windows_reply = Reply(OpenWindows)
+        self._seen_reply = Reply(Seen)
         self._int_reply = Reply(int)
         self._bools_reply = Reply(list[bool])
         self._encode = msgspec.msgpack.Encoder().encode
@@ -216,6 +221,12 @@ class RedisStore:
         keys = (self._keys.queue(shard),)
         return self._windows_reply.decode(
             await self._client.script("storms", keys, *self._roots(shard), first, last, patient=True)
+        )
+
+    async def look(self, shard: int, fingerprint: str) -> Seen:
+        keys = (self._keys.queue(shard), self._keys.record(shard, fingerprint), self._keys.dead(shard))
+        return self._seen_reply.decode(
+            await self._client.script("look", keys, *self._roots(shard), fingerprint, patient=True)
         )
 
     async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:

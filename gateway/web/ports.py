@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.config.settings import ReviewAccess
+from gateway.engine.reports import AlertReport, EngineStatus, WindowReport
 from gateway.intake.reading import Reading
 from gateway.model import TokenOwner, Verdict
 
@@ -36,13 +37,13 @@ class Engine(Protocol):
         cancelled: it then notes what was taken and ends within a moment, either way the sender tries again.
         """
 
-    def status(self) -> Mapping[str, Any]:
+    def status(self) -> EngineStatus:
         """The state of everything, for `/v1/status`; quick, from memory."""
 
-    async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
-        """What is known about a fingerprint; None where nothing is. Raises `StoreError` or `KubeError`."""
+    async def alert(self, fingerprint: str) -> AlertReport | None:
+        """What is known about a fingerprint; None where nobody knows it. Raises `StoreError` or `KubeError`."""
 
-    async def storms(self) -> Sequence[Mapping[str, Any]]:
+    async def storms(self) -> Sequence[WindowReport]:
         """The windows that collect now, the next to end first. Raises `StoreError`."""
 
     def health(self) -> Sequence[Component]:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
 
     BAD_HTTP = "bad_http"
     MALFORMED_BODY = "malformed_body"
+    PARAMETER = "bad_parameter"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     DENIED = "denied"

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 from aiohttp import hdrs
@@ -23,6 +23,7 @@ from gateway.errors import ConfigurationError
 from gateway.recording.lines import VERSION, Entry, Header, encode, stamp
 from gateway.recording.writing import Rotation, may_pass
 from gateway.telemetry.metrics import Metrics
+from gateway.web.reports import RecordingReport
 from gateway.web.routes import Call
 
 log = structlog.get_logger(__name__)
@@ -143,15 +144,15 @@ class Recorder:
         self._wake.set()
         await self._closed.wait()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> RecordingReport:
         """How it is doing, for the status."""
-        return {
-            "path": self._path,
-            "written": self._written,
-            "waiting": len(self._waiting),
-            "leftOut": self._dropped,
-            "error": self._failure,
-        }
+        return RecordingReport(
+            path=self._path,
+            written=self._written,
+            waiting=len(self._waiting),
+            left_out=self._dropped,
+            error=self._failure,
+        )
 
     async def _write(self) -> bool:
         """Write all that waits; False where it could not be, and still waits."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from gateway.config.settings import Settings
 from gateway.telemetry.metrics import Metrics
@@ -14,6 +13,7 @@ from gateway.web.auth.making import door
 from gateway.web.body import BodyReader, Inflight
 from gateway.web.ports import Backends, Engine
 from gateway.web.recording import Recorder
+from gateway.web.reports import About
 from gateway.web.routes import Route, Routes
 from gateway.web.server import Listener
 from gateway.web.shell import Shell
@@ -33,7 +33,7 @@ class Web:
         intake: Callable[[], Intake],
         metrics: Metrics,
         stamp: Callable[[], str],
-        about: Callable[[], dict[str, Any]],
+        about: Callable[[], About],
         recorder: Recorder | None = None,
         backends: Backends = Backends(),  # noqa: B008 - frozen
         more_warnings: Callable[[], Sequence[str]] = tuple,

@@ -28,6 +28,7 @@ from gateway.state.records import (
     MemberConfirmation,
     Note,
     OpenWindows,
+    Seen,
     Standing,
     WindowConfirmation,
     WindowState,
@@ -46,7 +47,7 @@ DAYS = 100_000_000
 COMMANDS = (
     *("admit", "admit", "admit", "claim", "claim", "confirm", "confirm", "postpone", "arrange"),
     *("confirm_window", "confirm_window", "postpone_window", "windows", "payloads", "evict", "hurry"),
-    *("note", "take_notes", "sweep", "bury", "exhume", "dead_letters"),
+    *("note", "take_notes", "sweep", "bury", "exhume", "dead_letters", "look", "look"),
 )
 
 
@@ -110,6 +111,12 @@ def plain(reply: Any) -> Any:
             msgspec.structs.replace(window, opened_at=0, last_at=0, ends_at=0) for window in reply.windows
         ]
         return reply.mended, sorted(windows, key=lambda window: window.id)
+    if isinstance(reply, Seen):
+        window = reply.window and msgspec.structs.replace(reply.window, ends_at=0)
+        due = min(reply.due_at, 0)
+        return msgspec.structs.replace(
+            reply, now=0, due_at=due, dead_since=min(reply.dead_since, 1), window=window
+        )
     if isinstance(reply, Claim):
         return (
             sorted(reply.items, key=lambda item: item.fingerprint),
@@ -223,6 +230,8 @@ class Pair:
             await store.bury(0, fingerprint, "bad")
             twin.bury(0, fingerprint, "bad")
             return f"bury {fingerprint[0]}", None, None
+        if which == "look":
+            return f"look {fingerprint[0]}", await store.look(0, fingerprint), twin.look(0, fingerprint)
         if which == "exhume":
             return f"exhume {fingerprint[0]}", await store.exhume(0, fingerprint), twin.exhume(0, fingerprint)
         letters = {

@@ -25,8 +25,10 @@ from gateway.state.records import (
     MemberConfirmation,
     Note,
     OpenWindows,
+    Seen,
     Standing,
     WindowConfirmation,
+    WindowSeen,
     WindowState,
 )
 from tests.simulation.twin_windows import MOST_MEMBERS, Window, WindowData, Windows
@@ -490,6 +492,28 @@ class Twin:
         mended, found = windows.open_windows(first, last)
         windows.keep_windows()
         return OpenWindows(int(now), mended, found)
+
+    def look(self, number: int, fingerprint: str) -> Seen:
+        shard, now = self._shard(number)
+        rec = shard.records.get(fingerprint)
+        due = int(shard.queue.get(fingerprint, -1))
+        if rec is None:
+            return Seen(int(now), False, due, 0, 0, 0, False, "", 0)
+        win = shard.windows.windows.get(rec.W)
+        unwritten = sum(slot.value - slot.base for slot in rec.unsettled())
+        return Seen(
+            int(now),
+            True,
+            due,
+            rec.g or 0,
+            rec.t,
+            unwritten,
+            unwritten > 0 or rec.mark_pending(),
+            rec.d or "",
+            int(shard.dead.get(fingerprint, 0)) if rec.d is not None else 0,
+            win is not None
+            and WindowSeen(win.id, win.group, win.storming, win.closed, int(win.ends), win.members),
+        )
 
     def postpone(self, number: int, item: str, *, delay: float, attempts: int) -> None:
         shard, now = self._shard(number)

@@ -32,6 +32,7 @@ from gateway.state.records import (
     DeadLetter,
     Note,
     OpenWindows,
+    Seen,
     WindowConfirmation,
 )
 from gateway.telemetry.metrics import Metrics
@@ -331,6 +332,10 @@ class SimStore:
     async def windows(self, shard: int, first: int, last: int) -> OpenWindows:
         found: OpenWindows = await self._call("windows", lambda redis: redis.windows(shard, first, last))
         return found
+
+    async def look(self, shard: int, fingerprint: str) -> Seen:
+        seen: Seen = await self._call("look", lambda twin: twin.look(shard, fingerprint))
+        return seen
 
     async def postpone(self, shard: int, item: str, *, delay: float, attempts: int) -> None:
         await self._call(

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.engine.health import Health
 from gateway.engine.ports import Breakers, Ports
+from gateway.engine.reports import BreakerReport
 from gateway.kube.index import Index
 from gateway.resilience.breakers import Breaker, Outcome, Policy
 
@@ -106,8 +107,8 @@ def test_the_status_shows_each_breaker() -> None:
     world = World()
     trip(world.kubernetes)
     assert world.health().breakers() == {
-        "redis": {"state": "closed", "reason": None, "retryAfterSeconds": None},
-        "k8s_api": {"state": "open", "reason": "it is broken", "retryAfterSeconds": 4.0},
+        "redis": BreakerReport(state="closed"),
+        "k8s_api": BreakerReport(state="open", reason="it is broken", retry_after_seconds=4.0),
     }
 
 

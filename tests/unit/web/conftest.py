@@ -15,6 +15,7 @@ from gateway.config.settings import Settings
 from gateway.intake.reading import Intake
 from gateway.telemetry.metrics import Metrics
 from gateway.web.ports import Backends
+from gateway.web.reports import About, TaskReport
 from gateway.web.service import Web
 from tests.unit.web.harness import NOW, FakeEngine, Serve, Service
 
@@ -38,7 +39,7 @@ async def serve() -> AsyncIterator[Serve]:
                 intake=lambda: intake,
                 metrics=metrics,
                 stamp=lambda: NOW,
-                about=lambda: {"version": "0"},
+                about=lambda: About(version="0", uptime=1.25, tasks={"sweep": TaskReport(True, 0, "")}),
                 backends=backends or Backends(),
             )
             for run in web.background().values():

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from gateway.engine.reports import AlertReport, BreakerReport, EngineStatus, Mode, Queue, WindowReport
 from gateway.intake.reading import Reading
 from gateway.model import Outcome, RequestRef, Verdict, WindowView
 from gateway.telemetry.metrics import Metrics
@@ -17,6 +18,17 @@ from gateway.web.service import Web
 
 NOW = "2026-01-31T09:00:00.000000000Z"
 WEBHOOK = "/v1/webhooks/prometheus"
+STATUS = EngineStatus(
+    process="p1",
+    mode=Mode.NORMAL,
+    queue=Queue(3, failing=False),
+    breakers={"redis": BreakerReport(state="closed")},
+    unconfirmed=1,
+    slots=2,
+    requests=5,
+    windows=0,
+    synced=True,
+)
 
 
 @dataclass
@@ -37,8 +49,8 @@ class FakeEngine:
     accepted: list[Sequence[Reading]] = field(default_factory=list)
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: int = 0
-    known: dict[str, Any] = field(default_factory=dict)
-    windows: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[str, AlertReport] = field(default_factory=dict)
+    windows: list[WindowReport] = field(default_factory=list)
     window: WindowView | None = None
     """The one that verdicts name."""
     parts: list[Part] = field(default_factory=lambda: [Part("redis"), Part("kubernetes")])
@@ -69,15 +81,15 @@ class FakeEngine:
             for reading in readings
         ]
 
-    def status(self) -> Mapping[str, Any]:
-        return {"queue": {"depth": 3}}
+    def status(self) -> EngineStatus:
+        return STATUS
 
-    async def alert(self, fingerprint: str) -> Mapping[str, Any] | None:
+    async def alert(self, fingerprint: str) -> AlertReport | None:
         if self.error is not None:
             raise self.error
         return self.known.get(fingerprint)
 
-    async def storms(self) -> Sequence[Mapping[str, Any]]:
+    async def storms(self) -> Sequence[WindowReport]:
         if self.error is not None:
             raise self.error
         return self.windows

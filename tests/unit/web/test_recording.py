@@ -23,6 +23,7 @@ from gateway.recording.reading import read
 from gateway.telemetry.metrics import Metrics
 from gateway.web import recording
 from gateway.web.recording import Recorder
+from gateway.web.reports import About
 from gateway.web.service import Web
 from tests.rig.waiting import eventually
 from tests.unit.web.harness import NOW, WEBHOOK, FakeEngine, Service
@@ -40,7 +41,7 @@ class Recorded:
 
     async def entries(self, number: int) -> list[Entry]:
         """What is in the file, once so many are."""
-        await eventually(lambda: self.recorder.state()["written"] >= number, f"{number} recorded")
+        await eventually(lambda: self.recorder.state().written >= number, f"{number} recorded")
         return in_file(self.path)
 
 
@@ -70,7 +71,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Any]:
                 intake=lambda: intake,
                 metrics=metrics,
                 stamp=lambda: NOW,
-                about=dict,
+                about=lambda: About(version="0", uptime=0.0, tasks={}),
                 recorder=recorder,
             )
             await web.gateway.start()
@@ -182,7 +183,7 @@ async def test_more_than_fits_is_left_out_counted_and_never_waited_for(tmp_path:
     body = os.urandom(recording.HELD // 4)
     for _ in range(6):
         recorder.offer(call(body), 202, 0.0)
-    assert (recorder.state()["waiting"], recorder.state()["leftOut"]) == (4, 2)
+    assert (recorder.state().waiting, recorder.state().left_out) == (4, 2)
     assert metrics.registry.get_sample_value("gateway_errors_total", {"type": "recording"}) == 2
     task = asyncio.create_task(recorder.run())
     await recorder.close()
@@ -202,11 +203,11 @@ async def test_a_file_that_cannot_be_written_hurts_no_webhook_and_loses_none_whe
     away = folder.rename(tmp_path / "away")
     for _ in range(20):
         assert (await recorded.service.post(ALERT)).status == 202
-    await eventually(lambda: recorded.recorder.state()["error"], "a failed write")
-    assert recorded.recorder.state()["waiting"] == 20
+    await eventually(lambda: recorded.recorder.state().error, "a failed write")
+    assert recorded.recorder.state().waiting == 20
     away.rename(folder)
     assert len(await recorded.entries(21)) == 21
-    assert recorded.recorder.state()["error"] == ""
+    assert recorded.recorder.state().error == ""
     assert recorded.service.value("gateway_errors_total", type="recording") == 0
 
 
@@ -214,7 +215,7 @@ async def test_a_full_file_goes_on_as_the_newer_of_two(start: Any, tmp_path: Pat
     recorded = await start(limit=2000, path=tmp_path / "r.jsonl")
     for number in range(1, 31):
         await recorded.service.post({"labels": {**ALERT["labels"], "pod": os.urandom(50).hex()}})
-        await eventually(lambda n=number: recorded.recorder.state()["written"] >= n, "recorded")
+        await eventually(lambda n=number: recorded.recorder.state().written >= n, "recorded")
     older = in_file(tmp_path / "r.1.jsonl")
     newer = in_file(tmp_path / "r.jsonl")
     assert older
@@ -239,10 +240,10 @@ async def test_a_file_that_another_process_writes_is_waited_for(tmp_path: Path) 
     second.open()
     tasks = [asyncio.create_task(one.run()) for one in (first, second)]
     second.offer(call(b"second"), 202, 0.0)
-    await eventually(lambda: "another process" in second.state()["error"], "it met the lock")
+    await eventually(lambda: "another process" in second.state().error, "it met the lock")
     first.offer(call(b"first"), 202, 0.0)
     await first.close()
-    await eventually(lambda: second.state()["written"] == 1, "its turn")
+    await eventually(lambda: second.state().written == 1, "its turn")
     await second.close()
     await asyncio.gather(*tasks)
     assert [entry.body for entry in in_file(path)] == [b"first", b"second"]

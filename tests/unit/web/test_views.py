@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from gateway.engine.reports import AlertReport, RecordReport, RecordState, WindowReport, WindowState
 from gateway.errors import KubeUnavailable, StoreError, StoreRefused, StoreUnsure
 from tests.unit.web.harness import FakeEngine, Serve, Service
 
@@ -50,19 +52,52 @@ async def test_not_ready_when_alerts_cannot_be_accepted(serve: Serve, engine: Fa
     assert reply.json["components"]["kubernetes"]["ok"] is False
 
 
-async def test_the_status_is_that_of_the_engine_with_the_version_before_it(service: Service) -> None:
-    assert (await service.ask("GET", "/v1/status")).json == {"version": "0", "queue": {"depth": 3}}
+async def test_the_status_is_that_of_the_engine_and_says_what_readyz_says(
+    serve: Serve, engine: FakeEngine
+) -> None:
+    engine.parts[0].ok, engine.parts[0].detail = False, "does not answer"
+    service = await serve(engine, server={"host": "0.0.0.0"}, auth={"allow_anonymous": True})
+    status = (await service.ask("GET", "/v1/status")).json
+    assert (status["version"], status["uptimeSeconds"], status["tasks"]["sweep"]["running"]) == (
+        "0",
+        1.2,
+        True,
+    )
+    assert (status["queue"], status["unconfirmed"], status["mode"]) == (
+        {"depth": 3, "failing": False},
+        1,
+        "normal",
+    )
+    ready = (await service.ask("GET", "/readyz")).json
+    assert status["ready"] is True
+    assert (status["components"], status["warnings"]) == (ready["components"], ready["warnings"])
+    assert status["components"]["redis"] == {"ok": False, "detail": "does not answer"}
+    assert len(status["warnings"]) == 1
+    engine.is_ready = False
+    assert (await service.ask("GET", "/v1/status")).json["ready"] is False
 
 
+OPEN = WindowReport(
+    id="w-1",
+    group="prod-api/PodOOMKilled",
+    state=WindowState.STORMING,
+    members=7,
+    threshold=3,
+    opened_at="2026-01-31T09:00:00.000Z",
+    last_member_at="2026-01-31T09:00:05.000Z",
+    due_at="2026-01-31T09:01:05.000Z",
+    due_in=42.5,
+    spilled=0,
+)
 WINDOW = {
     "id": "w-1",
     "group": "prod-api/PodOOMKilled",
     "state": "storming",
     "members": 7,
     "threshold": 3,
-    "openedAt": "2026-01-31T09:00:00.000000000Z",
-    "lastMemberAt": "2026-01-31T09:00:05.000000000Z",
-    "dueAt": "2026-01-31T09:01:05.000000000Z",
+    "openedAt": "2026-01-31T09:00:00.000Z",
+    "lastMemberAt": "2026-01-31T09:00:05.000Z",
+    "dueAt": "2026-01-31T09:01:05.000Z",
     "dueIn": 42.5,
     "spilled": 0,
 }
@@ -72,7 +107,7 @@ async def test_the_open_windows_are_told_as_the_engine_has_them(serve: Serve, en
     service = await serve(engine)
     nothing = await service.ask("GET", "/v1/storms")
     assert (nothing.status, nothing.json) == (200, {"windows": []})
-    engine.windows = [WINDOW, {**WINDOW, "id": "w-2"}]
+    engine.windows = [OPEN, msgspec.structs.replace(OPEN, id="w-2")]
     told = await service.ask("GET", "/v1/storms/")
     assert (told.status, told.json) == (200, {"windows": [WINDOW, {**WINDOW, "id": "w-2"}]})
     head = await service.ask("HEAD", "/v1/storms")
@@ -106,13 +141,31 @@ async def test_whoever_may_not_post_may_not_see_the_windows(serve: Serve, tmp_pa
 
 
 async def test_one_alert(serve: Serve, engine: FakeEngine) -> None:
-    engine.known[FINGERPRINT] = {"fingerprint": FINGERPRINT, "unconfirmed": 0}
+    engine.known[FINGERPRINT] = AlertReport(
+        fingerprint=FINGERPRINT,
+        unconfirmed=0,
+        requests=[],
+        storms=[],
+        window=None,
+        redis=RecordReport(state=RecordState.SETTLED),
+    )
     service = await serve(engine)
     for path in (FINGERPRINT, FINGERPRINT.upper(), FINGERPRINT + "/"):
         reply = await service.ask("GET", f"/v1/alerts/{path}")
         assert (reply.status, reply.json["fingerprint"]) == (200, FINGERPRINT)
-    for path in ("f" * 64, "xyz", FINGERPRINT + "0", FINGERPRINT + "/x", "%2e%2e"):
+    for path in ("f" * 64, FINGERPRINT + "/x", ""):
         assert (await service.ask("GET", f"/v1/alerts/{path}")).status == 404
+
+
+@pytest.mark.parametrize(
+    "garbage", ["xyz", FINGERPRINT + "0", "g" * 64, "%2e%2e", "%00", "%ff", "%C3%BC" * 64, "%2F"]
+)
+async def test_what_is_no_fingerprint_is_told_so(service: Service, garbage: str) -> None:
+    target = f"/v1/alerts/{garbage}"
+    reply = await service.raw(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    status = int(reply.split()[1])
+    assert status == (404 if garbage == "%2F" else 400)
+    assert (b'"reason":"bad_parameter"' in reply) is (status == 400)
 
 
 async def test_an_alert_that_cannot_be_looked_up_now_is_503(serve: Serve, engine: FakeEngine) -> None:
