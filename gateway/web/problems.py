@@ -11,7 +11,9 @@ import math
 from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+import msgspec
 
 from gateway import errors
 from gateway.web.text import to_json
@@ -44,6 +46,21 @@ class Reason(StrEnum):
     NOT_READY = "not_ready"
 
 
+class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A problem as it is sent (RFC 9457)."""
+
+    type: Literal["about:blank"] = "about:blank"
+    title: str
+    """What the status means."""
+    status: int
+    detail: str
+    """What is wrong, for a person."""
+    reason: Reason
+    """What is wrong, in one word for a program."""
+    request_id: str
+    """As in the header `X-Request-Id`, and in the gateway's log."""
+
+
 class Problem(Exception):
     """A request ends with this error. Raised by whatever finds it, turned into the answer in one place."""
 
@@ -54,30 +71,32 @@ class Problem(Exception):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
+        kind: type[ProblemBody] = ProblemBody,
         more: Mapping[str, Any] | None = None,
         close: bool = False,
     ) -> None:
-        """`detail` is for the sender; `more` are further members; `close` ends the connection afterwards."""
+        """`detail` is for the sender; `more` are the members that `kind` has beyond those of every problem; `close`
+        ends the connection afterwards."""
         super().__init__(detail)
         self.status = status
         self.reason = reason
         self.detail = detail if len(detail) <= LONGEST_DETAIL else detail[: LONGEST_DETAIL - 1] + "…"
         self.headers = headers or {}
+        self.kind = kind
         self.more = more or {}
         self.close = close
 
     def body(self, request_id: str) -> bytes:
         """The problem as JSON, ended by a line break for the sake of terminals."""
-        members: dict[str, Any] = {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "reason": self.reason.value,
-            "requestId": request_id,
+        told = self.kind(
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            reason=self.reason,
+            request_id=request_id,
             **self.more,
-        }
-        return to_json(members) + b"\n"
+        )
+        return to_json(told) + b"\n"
 
 
 def try_again(
@@ -85,12 +104,13 @@ def try_again(
     detail: str,
     *,
     after: float = 1.0,
+    kind: type[ProblemBody] = ProblemBody,
     more: Mapping[str, Any] | None = None,
     close: bool = False,
 ) -> Problem:
     """A 503 for what may pass `after` some seconds, told in whole ones and at least one."""
     headers = {"Retry-After": str(max(1, math.ceil(after)))}
-    return Problem(503, reason, detail, headers=headers, more=more, close=close)
+    return Problem(503, reason, detail, headers=headers, kind=kind, more=more, close=close)
 
 
 def of(error: Exception) -> Problem:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from gateway.engine.reports import EngineStatus, WindowReport
+from gateway.web.problems import ProblemBody
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -32,6 +33,14 @@ class Ready(msgspec.Struct, frozen=True):
     components: dict[str, ComponentReport]
     warnings: list[str]
     """What an operator should know of the configuration, and of parts that do not work now."""
+
+
+class NotReady(ProblemBody, frozen=True, kw_only=True, rename="camel"):
+    """Alerts cannot be accepted, and why."""
+
+    components: dict[str, ComponentReport]
+    warnings: list[str]
+    """As where it is ready."""
 
 
 class TaskReport(msgspec.Struct, frozen=True):

@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from gateway.web.api.words import Operation
+
 JSON: Final = "application/json"
 
 
@@ -23,6 +25,8 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
     status: int = 200
     content_type: str = JSON
+    headers: Mapping[str, str] | None = None
+    """Beside those that every answer has."""
 
 
 class Call:
@@ -55,6 +59,8 @@ class Route:
     path: str
     """`/fixed` or `/fixed/{parameter}`; also the metrics' label `route`."""
     handlers: Mapping[str, Handler]
+    about: Mapping[str, Operation] = field(default_factory=dict)
+    """What each method takes and answers, for the description of the API."""
     aliases: tuple[str, ...] = ()
     public: bool = False
     """Answered without authentication: what a prober asks and what tells nothing about alerts."""
@@ -73,9 +79,10 @@ class Routes:
     """All routes of a listener."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        self.all: Final[tuple[Route, ...]] = tuple(routes)
         self._fixed: dict[str, Route] = {}
         self._open_ended: list[tuple[str, Route]] = []
-        for route in routes:
+        for route in self.all:
             for path in (route.path, *route.aliases):
                 fixed, brace, _ = path.partition("{")
                 if brace:

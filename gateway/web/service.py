@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
-from gateway.config.settings import Settings
+from gateway.config.settings import AuthMode, Settings
 from gateway.telemetry.metrics import Metrics
+from gateway.web.api import operations
+from gateway.web.api.document import document
+from gateway.web.api.serving import Description
 from gateway.web.auth.guard import Open
 from gateway.web.auth.identities import Run
 from gateway.web.auth.making import door
@@ -62,8 +66,11 @@ class Web:
             about=about,
         )
         webhook = WebhookHandler(intake=intake, engine=engine, body=body, metrics=metrics, stamp=stamp)
+        description = Description(lambda: self._described(settings.auth.mode))
+        self.routes: Final = gateway_routes(webhook, views, description)
+        self.scraped: Final = metrics_routes(views)
         self._shell = Shell(
-            gateway_routes(webhook, views),
+            self.routes,
             metrics=metrics,
             door=self._door,
             body=body,
@@ -72,7 +79,7 @@ class Web:
             recorder=recorder,
         )
         scrape = Shell(
-            Routes([Route("/metrics", {"GET": views.metrics}, public=True)]),
+            self.scraped,
             metrics=metrics,
             door=Open(),
             body=body,
@@ -96,23 +103,44 @@ class Web:
             runs["certificates"] = lambda: certificates.watch(self.gateway.use)
         return runs
 
+    def _described(self, modes: Sequence[AuthMode]) -> bytes:
+        port = int(self.metrics.url.rpartition(":")[2])
+        return document(self.routes.all, modes, beside={port: self.scraped.all})
+
     def _tls_warnings(self) -> Sequence[str]:
         warning = self._certificates.warning if self._certificates else ""
         return [warning] if warning else []
 
 
-def gateway_routes(webhook: WebhookHandler, views: Views) -> Routes:
+def gateway_routes(webhook: WebhookHandler, views: Views, description: Description) -> Routes:
     """Every path of the gateway."""
     return Routes(
         [
-            Route("/v1/webhooks/prometheus", {"POST": webhook}, aliases=("/api/v1/signals/prometheus",)),
-            Route("/v1/status", {"GET": views.status}),
-            Route("/v1/storms", {"GET": views.storms}),
-            Route("/v1/alerts/{fingerprint}", {"GET": views.alert}),
-            Route("/healthz", {"GET": views.alive}, aliases=("/health",), public=True),
-            Route("/readyz", {"GET": views.ready}, aliases=("/ready",), public=True),
+            Route(
+                "/v1/webhooks/prometheus",
+                {"POST": webhook},
+                {"POST": operations.WEBHOOK},
+                aliases=("/api/v1/signals/prometheus",),
+            ),
+            Route("/v1/status", {"GET": views.status}, {"GET": operations.STATUS}),
+            Route("/v1/storms", {"GET": views.storms}, {"GET": operations.STORMS}),
+            Route("/v1/alerts/{fingerprint}", {"GET": views.alert}, {"GET": operations.ALERT}),
+            Route(
+                "/healthz", {"GET": views.alive}, {"GET": operations.ALIVE}, aliases=("/health",), public=True
+            ),
+            Route(
+                "/readyz", {"GET": views.ready}, {"GET": operations.READY}, aliases=("/ready",), public=True
+            ),
+            Route("/openapi.json", {"GET": description.json}, {"GET": operations.DESCRIPTION}, public=True),
+            Route("/docs", {"GET": description.page}, {"GET": operations.PAGE}, public=True),
+            Route("/docs/{asset}", {"GET": description.asset}, {"GET": operations.ASSET}, public=True),
         ]
     )
+
+
+def metrics_routes(views: Views) -> Routes:
+    """Every path of the listener for metrics."""
+    return Routes([Route("/metrics", {"GET": views.metrics}, {"GET": operations.METRICS}, public=True)])
 
 
 def warnings(settings: Settings) -> Sequence[str]:

@@ -91,9 +91,10 @@ class Shell:
         try:
             reply = await self._serve(call, route)
             status = reply.status
-            return Answer(
-                status, reply.body, self._headers(reply.content_type, request_id), close=self.stopping
-            )
+            headers = self._headers(reply.content_type, request_id)
+            if reply.headers:
+                headers.update(reply.headers)
+            return Answer(status, reply.body, headers, close=self.stopping)
         except Exception as error:  # noqa: BLE001 - every error becomes a problem
             if request.transport is None:
                 return web.Response(status=CLIENT_GONE)  # goes nowhere

@@ -16,7 +16,7 @@ from gateway.telemetry.exposition import expose
 from gateway.telemetry.redaction import redacted
 from gateway.web.ports import Engine
 from gateway.web.problems import Problem, Reason, try_again
-from gateway.web.reports import About, Alive, ComponentReport, Ready, Status, Storms
+from gateway.web.reports import About, Alive, ComponentReport, NotReady, Ready, Status, Storms
 from gateway.web.routes import Call, Reply
 from gateway.web.text import to_json
 
@@ -55,7 +55,7 @@ class Views:
             detail = "the gateway is stopping" if self._stopping() else "alerts cannot be accepted now"
             reason = Reason.STOPPING if self._stopping() else Reason.NOT_READY
             more = {"components": components, "warnings": warnings}
-            raise try_again(reason, detail, more=more)
+            raise try_again(reason, detail, kind=NotReady, more=more)
         degraded = not all(component.ok for component in components.values())
         report = Ready("degraded" if degraded else "ready", components, warnings)
         lines = ",\n".join(f"  {_text(name)}: {_text(part)}" for name, part in report.components.items())

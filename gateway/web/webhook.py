@@ -9,7 +9,7 @@ after a 5xx it tries again. So 4xx is kept for what can never pass, and 503 for 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 import structlog
@@ -20,7 +20,7 @@ from gateway.model import Outcome, Verdict
 from gateway.telemetry.metrics import Metrics
 from gateway.web.body import BodyReader
 from gateway.web.ports import Engine
-from gateway.web.problems import Problem, Reason
+from gateway.web.problems import Problem, ProblemBody, Reason
 from gateway.web.routes import Call, Reply
 from gateway.web.text import to_json
 
@@ -50,13 +50,25 @@ class Intake(Protocol):
         """Each alert as it is to be counted, or why not; in the order of the webhook."""
 
 
-class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a 2xx."""
+class Accepted(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of each alert of a webhook. All that is not denied or invalid is durable."""
 
-    status: str
+    status: Literal["accepted"]
     request_id: str
+    """As in the header `X-Request-Id`, and in the gateway's log."""
     counts: dict[str, int]
+    """How many alerts had which outcome, without those that no alert had."""
     alerts: Sequence[Verdict]
+    """One for each alert, in the order of the webhook."""
+
+
+class NothingTaken(ProblemBody, frozen=True, kw_only=True, rename="camel"):
+    """No alert of the webhook was accepted."""
+
+    counts: dict[str, int]
+    """How many alerts had which outcome, without those that no alert had."""
+    alerts: Sequence[Verdict]
+    """What became of the first ones, in the order of the webhook."""
 
 
 class WebhookHandler:
@@ -96,7 +108,7 @@ class WebhookHandler:
         self._count(webhook, results, counts, taken)
         if verdicts and not taken:
             raise _nothing_taken(counts, verdicts)
-        answer = Answer("accepted", call.request_id, counts, verdicts)
+        answer = Accepted("accepted", call.request_id, counts, verdicts)
         return Reply(to_json(answer), 201 if "created" in counts else 202)
 
     def _count(
@@ -156,6 +168,8 @@ def _merged(results: Sequence[Reading | Rejected], verdicts: Sequence[Verdict]) 
 def _nothing_taken(counts: dict[str, int], verdicts: Sequence[Verdict]) -> Problem:
     more: dict[str, Any] = {"counts": counts, "alerts": verdicts[:SHOWN]}
     if "denied" in counts:
-        return Problem(403, Reason.DENIED, "no alert was accepted; the policy denies them", more=more)
+        detail = "no alert was accepted; the policy denies them"
+        return Problem(403, Reason.DENIED, detail, kind=NothingTaken, more=more)
     first = verdicts[0].detail or ""
-    return Problem(422, Reason.UNPROCESSABLE, f"no alert is valid; the first: {first}", more=more)
+    detail = f"no alert is valid; the first: {first}"
+    return Problem(422, Reason.UNPROCESSABLE, detail, kind=NothingTaken, more=more)

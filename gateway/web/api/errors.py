@@ -1,0 +1,56 @@
+"""Every reason of a problem: its status, and when it is met. What is not here is described nowhere; a test notices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.web.problems import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a reason is answered."""
+
+    status: int
+    when: str
+    """Ends the sentence "refused because …"."""
+    passes: bool = False
+    """The same request may be served later: `Retry-After` says when."""
+
+
+KINDS: Final[Mapping[Reason, Kind]] = {
+    Reason.BAD_HTTP: Kind(400, "it is no valid HTTP request, or its body does not match its encoding"),
+    Reason.MALFORMED_BODY: Kind(400, "its body is not UTF-8, not JSON, or no object"),
+    Reason.PARAMETER: Kind(400, "a parameter of its path is malformed"),
+    Reason.UNAUTHENTICATED: Kind(401, "it shows no credential that is valid"),
+    Reason.FORBIDDEN: Kind(403, "its sender is known and may not use the gateway"),
+    Reason.DENIED: Kind(403, "the policy denies its alerts, and nothing else in it was accepted"),
+    Reason.NOT_FOUND: Kind(404, "nothing is there"),
+    Reason.METHOD: Kind(405, "the path does not take the method; `Allow` names those that it takes"),
+    Reason.TOO_LARGE: Kind(413, "its body is larger than `server.max_body`"),
+    Reason.MEDIA_TYPE: Kind(415, "its body is no JSON in UTF-8, or compressed otherwise than with gzip"),
+    Reason.EXPECTATION: Kind(417, "it expects something else than `100-continue`"),
+    Reason.UNPROCESSABLE: Kind(422, "its body is of the wrong shape, or every alert in it is invalid"),
+    Reason.INTERNAL: Kind(
+        500, "of an error within the gateway, which its log describes under the request id"
+    ),
+    Reason.NOT_DURABLE: Kind(503, "neither Redis nor Kubernetes took every alert", passes=True),
+    Reason.OVERLOADED: Kind(503, "a bound of what is processed or waits is reached", passes=True),
+    Reason.TIMEOUT: Kind(503, "it took longer than `server.request_timeout`", passes=True),
+    Reason.DEPENDENCY: Kind(
+        503, "Redis, Kubernetes or an issuer, which it needs, does not answer", passes=True
+    ),
+    Reason.STOPPING: Kind(503, "the gateway is stopping", passes=True),
+    Reason.NOT_READY: Kind(503, "alerts cannot be accepted now", passes=True),
+}
+
+EVERYWHERE: Final = frozenset({Reason.BAD_HTTP, Reason.MEDIA_TYPE, Reason.INTERNAL, Reason.TIMEOUT})
+"""What any request may be answered."""
+
+GUARDED: Final = frozenset({Reason.TOO_LARGE, Reason.STOPPING})
+"""What every route but public ones may answer …"""
+
+IDENTIFIED: Final = frozenset({Reason.UNAUTHENTICATED, Reason.FORBIDDEN, Reason.DEPENDENCY})
+"""… and these where senders have to say who they are."""
