@@ -43,7 +43,7 @@ class Webhook(msgspec.Struct, gc=False):
     """
 
     alerts: list[msgspec.Raw]
-    version: str | int | None = None
+    version: str | float | None = None
     groupKey: str | None = None
     status: str | None = None
     receiver: str | None = None
@@ -51,8 +51,8 @@ class Webhook(msgspec.Struct, gc=False):
     groupLabels: dict[str, str] | None = None
     commonLabels: dict[str, str] | None = None
     commonAnnotations: dict[str, str] | None = None
-    truncatedAlerts: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_COUNT)] = 0
-    """Alerts that the sender dropped for good, by its `max_alerts`."""
+    truncatedAlerts: Annotated[float, msgspec.Meta(ge=0, le=_LARGEST_COUNT, multiple_of=1)] = 0
+    """Alerts that the sender dropped for good, by its `max_alerts`. To JSON, 3.0 is as whole as 3."""
 
 
 class AlertError(ValueError):

@@ -129,7 +129,7 @@ class WebhookHandler:
             metrics.alerts_truncated.inc(webhook.truncatedAlerts)
             log.warning(
                 "the sender left out alerts for good; raise max_alerts of its receiver",
-                truncated=webhook.truncatedAlerts,
+                truncated=int(webhook.truncatedAlerts),
                 receiver=webhook.receiver,
             )
 

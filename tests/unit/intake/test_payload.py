@@ -60,8 +60,8 @@ def test_what_is_no_json_object_is_malformed(body: bytes, message: str) -> None:
         ({"alerts": [], "receiver": 5}, "$.receiver: Expected `str | null`, got `int`"),
         ({"alerts": [], "groupLabels": []}, "$.groupLabels: Expected `object | null`, got `array`"),
         ({"alerts": [], "commonLabels": {"a": 5}}, "$.commonLabels[...]: Expected `str`, got `int`"),
-        ({"alerts": [], "truncatedAlerts": "3"}, "$.truncatedAlerts: Expected `int`, got `str`"),
-        ({"alerts": [], "truncatedAlerts": -1}, "$.truncatedAlerts: Expected `int` >= 0"),
+        ({"alerts": [], "truncatedAlerts": "3"}, "$.truncatedAlerts: Expected `float`, got `str`"),
+        ({"alerts": [], "truncatedAlerts": -1}, "$.truncatedAlerts: Expected `float` >= 0.0"),
     ],
 )
 def test_an_object_of_the_wrong_shape_is_unprocessable_and_says_where(body: Any, message: str) -> None:

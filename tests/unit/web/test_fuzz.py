@@ -1,13 +1,15 @@
-"""Whatever is posted, the answer is no 5xx and a well-formed one."""
+"""Whatever is posted or asked for, the answer is no 5xx and a well-formed one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import quote, quote_from_bytes
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.integration.described import Described
 from tests.unit.web.harness import Service
 
 WEBHOOK = "/v1/webhooks/prometheus"
@@ -66,4 +68,32 @@ async def test_arbitrary_bodies_never_give_a_5xx(service: Service) -> None:
             assert answer["status"] == reply.status
 
     # hypothesis is synchronous: it runs in a thread, and the service goes on in this loop.
+    await asyncio.to_thread(check)
+
+
+segments = (
+    st.binary(max_size=40).map(quote_from_bytes)
+    | st.text(max_size=70).map(lambda text: quote(text, safe="/?#;=%", errors="replace"))
+    | st.text("0123456789abcdefABCDEF", min_size=62, max_size=66)
+    | st.sampled_from([".", "..", "%2e%2e%2f", "%00", "%ff%fe", "%u0041", "%", "%%30", "swagger-ui.css%00"])
+)
+
+
+async def test_arbitrary_names_in_a_path_never_give_a_5xx(service: Service) -> None:
+    loop = asyncio.get_running_loop()
+    description = Described((await service.ask("GET", "/openapi.json")).body)
+
+    @relaxed
+    @given(st.sampled_from(["/v1/alerts/{fingerprint}", "/docs/{asset}", "/{anything}"]), segments)
+    def check(path: str, segment: str) -> None:
+        target = path.partition("{")[0] + segment
+        request = service.raw(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = asyncio.run_coroutine_threadsafe(request, loop).result(30).partition(b"\r\n\r\n")
+        status = int(head.split()[1])
+        assert status < 500
+        if status >= 400:
+            assert b"Content-Type: application/problem+json" in head
+            schema = {"$ref": "#/components/schemas/ProblemBody"}
+            assert not description.faults(schema, json.loads(body))
+
     await asyncio.to_thread(check)

@@ -135,7 +135,9 @@ async def test_resolved_alerts_are_counted(service: Service) -> None:
 async def test_truncated_alerts_are_counted(service: Service) -> None:
     await service.post(alert(), truncatedAlerts=7)
     await service.post(alert(), truncatedAlerts=0)
-    assert service.value("gateway_alerts_truncated_total") == 7
+    assert (await service.post(alert(), truncatedAlerts=2.0, version=4.0)).status == 202, "whole, to JSON"
+    assert (await service.post(alert(), truncatedAlerts=2.5)).status == 422
+    assert service.value("gateway_alerts_truncated_total") == 9
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ async def test_it_says_nothing_of_this_program_and_its_state(description: Descri
 
 def test_the_texts_below_fields_are_those_of_the_source() -> None:
     below = docstrings.of_fields(Webhook)
-    assert below == {"truncatedAlerts": "Alerts that the sender dropped for good, by its `max_alerts`."}
+    assert list(below) == ["truncatedAlerts"]
+    assert below["truncatedAlerts"].startswith("Alerts that the sender dropped for good")
     assert "- `bad_parameter`" not in docstrings.of_type(Reason)
     assert docstrings.paragraphs("one\n    two\n\n    three\n    ") == "one two\n\nthree"
