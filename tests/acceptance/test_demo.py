@@ -157,7 +157,7 @@ def test_the_demo_says_so_where_the_storm_is_configured_away(tmp_path: Path) -> 
 def test_everything_that_the_demo_says_to_try_works_as_printed_and_ctrl_c_ends_all_of_it(demo: Demo) -> None:
     demo.process.until(lambda: LAST_STEP in demo.printed(), seconds=20)
     addresses = demo.addresses()
-    assert set(addresses) == {"webhooks", "status", "readiness", "metrics", "kubeconfig"}
+    assert set(addresses) == {"webhooks", "status", "API", "readiness", "metrics", "kubeconfig"}
     listing, status, windows, storm, same, many, audit = demo.commands()
 
     shown = demo.run(listing)
@@ -178,6 +178,7 @@ def test_everything_that_the_demo_says_to_try_works_as_printed_and_ctrl_c_ends_a
     assert "500 alerts in 50 webhooks" in demo.run(many)
     assert "Everything adds up: 500 accepted, 500 counted, 20 fingerprints." in demo.run(audit)
     assert "ready" in demo.run(f"curl -sf {addresses['readiness']}")
+    assert "<title>Alert gateway: API</title>" in demo.run(f"curl -sf {addresses['API']}")
     assert "gateway_alerts_received_total" in demo.run(f"curl -sf {addresses['metrics']}")
 
     offspring = demo.offspring()
