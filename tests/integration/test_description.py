@@ -14,7 +14,7 @@ from playwright.async_api import async_playwright
 
 from tests.integration.described import Described
 from tests.integration.sight import PATIENT, fires, send_one
-from tests.integration.windows import pods, quick
+from tests.integration.windows import STEADY, pods, quick
 from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
 from tests.rig.gateway_process import GatewayProcess
@@ -62,6 +62,7 @@ def live(
 ) -> Live:
     settings = {
         **PATIENT,
+        **STEADY,
         "kubernetes": {"fallback_namespace": namespace},
         "journal": {"path": str(tmp_path / "journal")},
         "record": {"path": str(tmp_path / "webhooks.jsonl")},

@@ -7,6 +7,7 @@ import json
 from chaos.faults.rules import Fault, Rule
 from tests.integration.sight import PATIENT, fires, send_one, settled, status_of
 from tests.integration.test_dead_letters import Verdict
+from tests.integration.windows import STEADY
 from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
 from tests.rig.gateway_process import GatewayProcess
@@ -27,7 +28,7 @@ def fate(gateway: GatewayProcess, fingerprint: str) -> Json:
 async def test_every_replica_tells_of_the_request_and_of_the_record_that_all_share(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    settings = {**PATIENT, "redis": {"shards": 3}}
+    settings = {**PATIENT, "redis": {"shards": 3, "timeout": "250ms"}}
     one, other = (start_gateway(redis=redis_server, cluster=cluster, settings=settings) for _ in range(2))
     for _ in range(2):
         verdict = send_one(one, fires(namespace))
@@ -58,7 +59,7 @@ async def test_what_waits_for_kubernetes_is_told_by_replicas_that_never_saw_it(
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster)
-    one, other = (start_gateway(redis=redis_server, cluster=proxy) for _ in range(2))
+    one, other = (start_gateway(redis=redis_server, cluster=proxy, settings=STEADY) for _ in range(2))
     proxy.set_rules([Rule(Fault.UNAVAILABLE, write=True, resource=OURS)])
     fingerprint = send_one(one, fires(namespace))["fingerprint"]
     await eventually(lambda: fate(other, fingerprint)["redis"]["attempts"], "a failed write")
@@ -73,7 +74,7 @@ async def test_what_waits_for_kubernetes_is_told_by_replicas_that_never_saw_it(
 async def test_a_dead_letter_says_why(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster)
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=STEADY)
     refusing = Verdict(cluster, namespace)
     refusing.install()
     try:
@@ -91,7 +92,8 @@ async def test_an_alert_that_is_held_names_its_window(
 ) -> None:
     storm = {"threshold": 2, "hold": "60s", "rules": []}
     one, other = (
-        start_gateway(redis=redis_server, cluster=cluster, settings={"storm": storm}) for _ in range(2)
+        start_gateway(redis=redis_server, cluster=cluster, settings={**STEADY, "storm": storm})
+        for _ in range(2)
     )
     verdict = send_one(one, fires(namespace))
     for gateway in (one, other):
