@@ -41,6 +41,7 @@ from gateway.kube.observing import Verb
 from gateway.kube.reflector import request_reflectors
 from gateway.kube.reviews import Reviews
 from gateway.resilience.breakers import Breaker, State
+from gateway.resilience.faults import FaultPoints, FaultTarget
 from gateway.resilience.loop_lag import watch_loop
 from gateway.resilience.policies import PING_INTERVAL, kubernetes_policy, redis_policy
 from gateway.resilience.probing import keep_probing
@@ -122,10 +123,11 @@ class App:
             observe=_TaskEnds(metrics), stop_process=lambda _name: self.failed.set(), clock=time.monotonic
         )
         breakers = _breakers(settings, metrics)
-        connection, cluster = _kubernetes(settings, _KubeMetrics(metrics), breakers.kubernetes)
+        faults = _faults(settings, metrics)
+        connection, cluster = _kubernetes(settings, _KubeMetrics(metrics), breakers.kubernetes, faults)
         await connection.open()
         self._at_exit("kubernetes", connection.close)
-        client, store = _redis(settings, metrics, breakers.redis)
+        client, store = _redis(settings, metrics, breakers.redis, faults)
         self._at_exit("redis", client.close)
         index, namespaces = Index(), Namespaces()
         observer = _KubeMetrics(metrics)
@@ -168,6 +170,7 @@ class App:
             backends=Backends(
                 tokens=TokenHashes(client, settings.redis.prefix), reviewer=Reviews(connection)
             ),
+            faults=faults,
             more_warnings=lambda: [
                 *rules.warnings(),
                 *engine.warnings(),
@@ -372,8 +375,18 @@ def _breakers(settings: Settings, metrics: Metrics) -> Breakers:
     )
 
 
+def _faults(settings: Settings, metrics: Metrics) -> FaultPoints | None:
+    """Where faults can be injected, if that is wanted."""
+    if not settings.chaos.enabled:
+        return None
+    return FaultPoints(
+        clock=time.monotonic,
+        struck=lambda target, mode: metrics.faults_injected[target.value, mode.value].inc(),
+    )
+
+
 def _kubernetes(
-    settings: Settings, observer: _KubeMetrics, breaker: Breaker | None
+    settings: Settings, observer: _KubeMetrics, breaker: Breaker | None, faults: FaultPoints | None
 ) -> tuple[Connection, Cluster]:
     kubernetes = settings.kubernetes
     connection = Connection(
@@ -382,6 +395,7 @@ def _kubernetes(
         pool=kubernetes.concurrency + 8,  # watches and lists beside the writes
         observer=observer,
         breaker=breaker,
+        faults=faults.points[FaultTarget.KUBERNETES] if faults is not None else None,
     )
     cluster = Cluster(
         connection,
@@ -398,7 +412,9 @@ def _served(namespaces: Sequence[str], fallback: str) -> Sequence[str]:
     return (*namespaces, fallback) if namespaces and fallback not in namespaces else namespaces
 
 
-def _redis(settings: Settings, metrics: Metrics, breaker: Breaker | None) -> tuple[Client, RedisStore]:
+def _redis(
+    settings: Settings, metrics: Metrics, breaker: Breaker | None, faults: FaultPoints | None
+) -> tuple[Client, RedisStore]:
     redis = settings.redis
     keys = Keys(redis.prefix, redis.shards, redis.buffer_prefix)
     client = Client(
@@ -407,6 +423,7 @@ def _redis(settings: Settings, metrics: Metrics, breaker: Breaker | None) -> tup
         pool_size=redis.pool_size,
         observer=_RedisMetrics(metrics),
         breaker=breaker,
+        faults=faults.points[FaultTarget.REDIS] if faults is not None else None,
         probes=[keys.probe(shard) for shard in range(keys.shards)],
     )
     follow(metrics.redis_pool_max_size, lambda: client.most_connections)

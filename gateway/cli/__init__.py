@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from gateway import __version__
 from gateway.cli import (
     audit,
+    chaos,
     config,
     dead_letters,
     demo,
@@ -47,6 +48,7 @@ _COMMANDS = (
     doctor,
     dead_letters,
     token,
+    chaos,
 )
 
 

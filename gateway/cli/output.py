@@ -36,7 +36,7 @@ exit codes:
   0    done, and nothing to report
   1    done, and there is a finding: a loss or surplus, or an alert that fires without a request (audit), an alert
        that was not taken (send, replay), an alert or a payload that would be refused (explain), a dead letter that
-       is not known (dead-letters retry), a dependency that is not as it should be (doctor)
+       is not known (dead-letters retry), no fault to end (chaos end), a dependency that is not as it should be (doctor)
   2    the command line or the configuration cannot be used; nothing was done
   3    something that the command needs cannot be reached or refuses: the gateway, Redis, the Kubernetes API
   4    a fault inside the gateway; the traceback says where

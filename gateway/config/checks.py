@@ -107,6 +107,19 @@ def _mtls(settings: Settings) -> Iterator[Fault]:
         yield "auth.mtls.names", "mode mtls needs it; name at least one, like dns:alertmanager.monitoring.svc"
 
 
+def _chaos(settings: Settings) -> Iterator[Fault]:
+    if not settings.chaos.enabled:
+        return
+    if settings.anonymous_beyond_loopback:
+        fault = (
+            f"everybody who reaches {settings.server.host} could inject faults; set auth.mode and chaos.admins, "
+            "or server.host to 127.0.0.1"
+        )
+        yield "chaos.enabled", fault
+    elif not settings.chaos.admins and AuthMode.NONE not in settings.auth.mode:
+        yield "chaos.admins", "is empty, so nobody could inject a fault; name at least one identity"
+
+
 def _window_times(settings: Settings) -> Iterator[Fault]:
     if settings.storm.max_window < settings.storm.hold:
         yield "storm.max_window", "is shorter than storm.hold; expected at least as long"
@@ -190,6 +203,7 @@ CHECKS = (
     Check(("auth.tokenreview",), _review),
     Check(("server.tls",), _tls),
     Check(("auth.mode", "auth.mtls", "server.tls"), _mtls),
+    Check(("chaos.enabled", "chaos.admins", "auth.mode", "server.host"), _chaos),
     Check(("storm.max_window", "storm.hold"), _window_times),
     Check(("storm.threshold", "storm.max_alerts"), _threshold),
     Check(("storm.rules", "storm.hold", "storm.max_window", "storm.max_alerts"), _storm_rules),

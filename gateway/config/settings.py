@@ -471,9 +471,14 @@ class Record(Section):
 
 
 class Chaos(Section):
-    """Injected faults, for rehearsals."""
+    """Faults on purpose, for rehearsals."""
 
     enabled: Flag = False
+    """Serves `/v1/admin/chaos`, where faults are injected; `/readyz` warns of it."""
+    admins: tuple[Text, ...] = ("admin",)
+    """Identities that may; all others are answered 403. With `auth.mode: none`, which is for loopback only then,
+    whoever reaches the port may.
+    """
 
 
 class Log(Section):

@@ -27,7 +27,6 @@ class Refusal:
 
 REFUSED = (
     Refusal("rate_limit.requests", lambda limit: limit != 0, "rate limits are not built yet; leave it at 0"),
-    Refusal("chaos.enabled", bool, "fault injection is not built yet; leave it at false"),
     Refusal(
         "tracing.endpoint", lambda endpoint: endpoint is not None, "tracing is not built yet; leave it out"
     ),

@@ -13,7 +13,8 @@ own CAs lack the extensions that they ask for.
 A breaker, where one is handed in, hears how every call ended; while it is open, calls fail at once. What keeps
 the watched copy up to date goes on all the same (`Call.always`): that is few calls, which wait for nobody and
 pace themselves, and a copy that is followed again the moment the API server returns is worth them. Their
-failures count like any other, so that an outage is noticed where no alert comes.
+failures count like any other, so that an outage is noticed where no alert comes. Injected faults act below it,
+on whatever is about to be sent.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ from gateway.kube.answers import excerpt, translate, translate_failure
 from gateway.kube.observing import NullObserver, Observer, Verb
 from gateway.kube.permissions import Permissions
 from gateway.kube.proxies import proxy_for
+from gateway.kube.spoiling import spared, spoil
 from gateway.resilience.breakers import Breaker, Outcome
+from gateway.resilience.faults import FaultPoint
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +106,10 @@ class _Seen:
     error: str = "Cancelled"
     failure: KubeError | None = None
 
+    def answered(self, status: int) -> None:
+        """With this status; 0 where there was no answer."""
+        self.code = status
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -138,9 +145,11 @@ class Connection:
         timeouts: Timeouts | None = None,
         observer: Observer | None = None,
         breaker: Breaker | None = None,
+        faults: FaultPoint | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._breaker = breaker
+        self._faults = faults
         self.permissions = Permissions(time.monotonic)
         self.timeouts = timeouts or Timeouts()
         self._kubeconfig = kubeconfig
@@ -214,16 +223,22 @@ class Connection:
             raise error
 
     async def _once(self, session: _Session, call: Call, seconds: float | None) -> bytes:
-        limits = aiohttp.ClientTimeout(
-            total=self.timeouts.call if seconds is None else seconds, sock_connect=self.timeouts.connect
-        )
+        limit = self.timeouts.call if seconds is None else seconds
         with self._observed(call) as seen:
-            async with self._using(session), await self._request(session, call, limits) as response:
-                seen.code = response.status
-                body = await response.read()
-                if 200 <= response.status < 300:
-                    return body
-                raise translate(response.status, body, response.headers)
+            faults = self._faults
+            blow = None if faults is None or faults.fault is None else faults.strike(spared(call.verb))
+            if blow is None:
+                return await self._exchange(session, call, limit, seen)
+            return await spoil(blow, lambda: self._exchange(session, call, limit, seen), seen.answered, limit)
+
+    async def _exchange(self, session: _Session, call: Call, limit: float, seen: _Seen) -> bytes:
+        limits = aiohttp.ClientTimeout(total=limit, sock_connect=self.timeouts.connect)
+        async with self._using(session), await self._request(session, call, limits) as response:
+            seen.code = response.status
+            body = await response.read()
+            if 200 <= response.status < 300:
+                return body
+            raise translate(response.status, body, response.headers)
 
     @contextmanager
     def _observed(self, call: Call) -> Generator[_Seen, None, None]:

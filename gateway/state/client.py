@@ -5,13 +5,14 @@ sent on where a cluster moved the key. What takes longer than a call may, connec
 the background. Nothing is tried again here, except a script that the server did not know, which it certainly did not
 run: what a failure means is decided by whoever called.
 
-A breaker may say that Redis is not to be called now; every call tells it how it ended.
+A breaker may say that Redis is not to be called now; every call tells it how it ended. Injected faults act below both:
+on whatever is about to be sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -20,6 +21,7 @@ from redis import exceptions as redis_errors
 from gateway.config.redis_url import parse
 from gateway.errors import StoreError, StoreRefused
 from gateway.resilience.breakers import Breaker, Outcome
+from gateway.resilience.faults import FaultMode, FaultPoint
 from gateway.resilience.probing import Finding
 from gateway.state.access import Access, Login
 from gateway.state.answers import translate
@@ -28,6 +30,7 @@ from gateway.state.inspection import Inspector
 from gateway.state.pool import Pool
 from gateway.state.routes import route_of
 from gateway.state.scripting import Scripts
+from gateway.state.spoiling import STORES_NOTHING, spared_by, spoil
 
 MOST_MOVES = 4
 """How often a call is sent on to another server."""
@@ -68,6 +71,11 @@ class _Sending:
     """Whether a call has left this process."""
 
     sent: bool = False
+    spared: frozenset[FaultMode] = STORES_NOTHING
+    """Injected faults that do not concern it."""
+
+    def done(self) -> None:
+        self.sent = True
 
 
 PATIENCE = 5
@@ -85,6 +93,7 @@ class Client:
         pool_size: int,
         observer: Observer | None = None,
         breaker: Breaker | None = None,
+        faults: FaultPoint | None = None,
         probes: Sequence[str] = ("probe",),
     ) -> None:
         """`access` may be a URL alone. `timeout` in seconds; `pool_size` connections to each server at most; `probes`
@@ -97,6 +106,7 @@ class Client:
         self._size = pool_size
         self._observer = observer or NullObserver()
         self._breaker = breaker
+        self._faults = faults
         self._probes = probes
         self._scripts = Scripts()
         self._route = route_of(access, size=pool_size, reconnected=self._observer.redis_reconnected)
@@ -125,18 +135,23 @@ class Client:
         """
         scripts, rest = self._scripts, (len(keys), *keys, *arguments)
         timeout = self._timeout * PATIENCE if patient else None
+        spared = spared_by(name)
         try:
             return await self._call(
                 lambda version: ("EVALSHA", scripts.get(name, version).sha, *rest),
                 keys[0],
                 timeout=timeout,
                 quiet="noscript",
+                spared=spared,
             )
         except StoreRefused as refusal:
             if refusal.kind != "noscript":
                 raise
         return await self._call(
-            lambda version: ("EVAL", scripts.get(name, version).text, *rest), keys[0], timeout=timeout
+            lambda version: ("EVAL", scripts.get(name, version).text, *rest),
+            keys[0],
+            timeout=timeout,
+            spared=spared,
         )
 
     async def command(
@@ -215,12 +230,15 @@ class Client:
         *,
         timeout: float | None = None,
         quiet: str | None = None,
+        spared: frozenset[FaultMode] = STORES_NOTHING,
     ) -> Any:
-        """`build` makes the command for a server of a version; failures of the kind `quiet` are told to nobody."""
+        """`build` makes the command for a server of a version; failures of the kind `quiet` are told to nobody;
+        injected faults that are `spared` do not concern the call.
+        """
         breaker = self._breaker
         if breaker is not None and not breaker.allow():
             raise StoreRefused(f"Redis is left alone for now: {breaker.reason}", kind="breaker_open")
-        sending = _Sending()
+        sending = _Sending(spared=spared)
         try:
             reply = await in_time(self._perform(sending, build, key), timeout or self._timeout)
         except (redis_errors.RedisError, OSError, TimeoutError, StoreError) as error:
@@ -242,7 +260,18 @@ class Client:
             self._observer.redis_failed(failure.kind)
         return failure
 
-    async def _perform(
+    def _perform(
+        self, sending: _Sending, build: Callable[[int], Sequence[str | bytes | int]], key: str | None
+    ) -> Awaitable[Any]:
+        """The call, or what an injected fault makes of it."""
+        faults = self._faults
+        if faults is not None and faults.fault is not None:
+            blow = faults.strike(sending.spared)
+            if blow is not None:
+                return spoil(blow, lambda: self._send(sending, build, key), sending.done)
+        return self._send(sending, build, key)
+
+    async def _send(
         self, sending: _Sending, build: Callable[[int], Sequence[str | bytes | int]], key: str | None
     ) -> Any:
         pool: Pool | None = await self._route.pool(key)

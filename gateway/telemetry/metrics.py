@@ -248,6 +248,14 @@ class Metrics:
                 registry=registry,
             )
         )
+        self.faults_injected: Final = ByLabels(
+            Counter(
+                "gateway_faults_injected_total",
+                "Calls and answers that were made to fail on purpose, for a rehearsal.",
+                ["target", "mode"],
+                registry=registry,
+            )
+        )
         self.token_validations: Final = counters(
             "token_validations",
             "Requests whose credentials were checked, by what came of it.",

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     DEPENDENCY = "dependency"
     STOPPING = "stopping"
     NOT_READY = "not_ready"
+    INJECTED = "injected"
 
 
 class ProblemBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

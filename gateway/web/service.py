@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gateway.config.settings import AuthMode, Settings
+from gateway.resilience.faults import FaultPoints, FaultTarget
 from gateway.telemetry.metrics import Metrics
+from gateway.web.admin import Chaos, chaos_routes
 from gateway.web.api import operations
 from gateway.web.api.document import document
 from gateway.web.api.serving import Description
@@ -18,9 +20,10 @@ from gateway.web.body import BodyReader, Inflight
 from gateway.web.ports import Backends, Engine
 from gateway.web.recording import Recorder
 from gateway.web.reports import About
-from gateway.web.routes import Route, Routes
+from gateway.web.routes import Handler, Route, Routes
 from gateway.web.server import Listener
 from gateway.web.shell import Shell
+from gateway.web.spoiling import Spoiler
 from gateway.web.tls import Certificates
 from gateway.web.views import Views
 from gateway.web.webhook import Intake, WebhookHandler
@@ -40,11 +43,12 @@ class Web:
         about: Callable[[], About],
         recorder: Recorder | None = None,
         backends: Backends = Backends(),  # noqa: B008 - frozen
+        faults: FaultPoints | None = None,
         more_warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came,
-        `backends` are what modes of authentication ask; `more_warnings` tells what beyond the configuration `/readyz`
-        should warn of now.
+        `backends` are what modes of authentication ask; where there are `faults`, they can be injected; `more_warnings`
+        tells what beyond the configuration `/readyz` should warn of now.
 
         Raises `ConfigurationError`.
         """
@@ -60,14 +64,22 @@ class Web:
                 *warnings(settings),
                 *self._door.warnings(),
                 *self._tls_warnings(),
+                *(faults.warnings() if faults is not None else ()),
                 *more_warnings(),
             ],
             stopping=lambda: self._shell.stopping,
             about=about,
         )
-        webhook = WebhookHandler(intake=intake, engine=engine, body=body, metrics=metrics, stamp=stamp)
+        webhook: Handler = WebhookHandler(
+            intake=intake, engine=engine, body=body, metrics=metrics, stamp=stamp
+        )
+        admin: Sequence[Route] = ()
+        if faults is not None:
+            webhook = Spoiler(webhook, faults.points[FaultTarget.WEBHOOK])
+            admins = ("",) if AuthMode.NONE in settings.auth.mode else settings.chaos.admins
+            admin = chaos_routes(Chaos(faults, body, admins))
         description = Description(lambda: self._described(settings.auth.mode))
-        self.routes: Final = gateway_routes(webhook, views, description)
+        self.routes: Final = gateway_routes(webhook, views, description, admin)
         self.scraped: Final = metrics_routes(views)
         self._shell = Shell(
             self.routes,
@@ -112,10 +124,13 @@ class Web:
         return [warning] if warning else []
 
 
-def gateway_routes(webhook: WebhookHandler, views: Views, description: Description) -> Routes:
-    """Every path of the gateway."""
+def gateway_routes(
+    webhook: Handler, views: Views, description: Description, more: Sequence[Route] = ()
+) -> Routes:
+    """Every path of the gateway; `more` are those that it has only if they are wanted."""
     return Routes(
         [
+            *more,
             Route(
                 "/v1/webhooks/prometheus",
                 {"POST": webhook},

@@ -228,6 +228,7 @@ def test_dead_letters_are_none_at_first_and_an_unknown_one_cannot_be_retried(
         "explain",
         "config",
         "dead-letters",
+        "chaos",
         "dev",
         "demo",
     ],

@@ -159,6 +159,11 @@ def test_an_open_door_is_a_warning(doctor: Doctor) -> None:
     assert checks["configuration/authentication"]["result"] == "warning"
 
 
+def test_that_faults_can_be_injected_is_a_warning(doctor: Doctor) -> None:
+    _, checks = doctor("redis://127.0.0.1:1/0", None, "chaos.enabled=true")
+    assert checks["configuration/chaos"]["result"] == "warning"
+
+
 def test_a_file_that_the_configuration_names_and_nobody_can_read_is_wrong(
     doctor: Doctor, tmp_path: Path
 ) -> None:

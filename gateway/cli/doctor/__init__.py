@@ -116,6 +116,17 @@ def configured(settings: Settings, source: str) -> list[Diagnosis]:
                 "set auth.mode to bearer, unless the network keeps strangers away",
             )
         )
+    if settings.chaos.enabled:
+        found.append(
+            Diagnosis(
+                "configuration",
+                "chaos",
+                "chaos.enabled",
+                Grade.WARNING,
+                "faults can be injected into the running gateway",
+                "leave it out, unless failures are to be rehearsed there",
+            )
+        )
     return found
 
 

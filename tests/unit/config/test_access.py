@@ -34,6 +34,16 @@ TLS = "server.tls={cert_file: a, key_file: b, client_ca_file: c}"
         (["server.tls={client_ca_file: a}"], "server.tls.client_ca_file", "server.tls.cert_file"),
         (["auth.tokenreview.access={verb: post}"], "auth.tokenreview.access", "resource or a path"),
         (["server.host=0.0.0.0"], "auth.mode", "allow_anonymous"),
+        (
+            ["server.host=0.0.0.0", "auth.allow_anonymous=true", "chaos.enabled=true"],
+            "chaos.enabled",
+            "chaos.admins",
+        ),
+        (
+            ["auth.mode=bearer", "auth.tokens_file=t", "chaos={enabled: true, admins: []}"],
+            "chaos.admins",
+            "at least one",
+        ),
         (["auth.mode=[none, basic]", "auth.users_file=u"], "auth.mode", "let everybody in"),
     ],
 )
@@ -55,6 +65,8 @@ def test_what_is_lacking_is_told(sets: list[str], path: str, told: str) -> None:
         ["auth.mode=tokenreview", "server.host=0.0.0.0"],
         ["auth.mode=mtls", TLS, "auth.mtls.names=['dns:*.svc', 'uri:spiffe://a/b', 'cn:x']"],
         ["server.host=0.0.0.0", "auth.allow_anonymous=true"],
+        ["chaos.enabled=true"],
+        ["chaos.enabled=true", "auth.mode=bearer", "auth.tokens_file=t", "server.host=0.0.0.0"],
     ],
 )
 def test_what_fits_together_is_taken(sets: list[str]) -> None:

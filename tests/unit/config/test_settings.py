@@ -39,7 +39,7 @@ queue:   {max_depth: 1000, lease: 15s}
 unconfirmed: {max: 50000}
 journal: {path: null, max_size: 256MiB}
 record:  {path: null, max_size: 1GiB}
-chaos:   {enabled: false}
+chaos:   {enabled: false, admins: [admin]}
 log:     {level: info, format: json}
 tracing: {endpoint: null}
 """

@@ -13,7 +13,6 @@ from gateway.errors import ConfigurationError
     ("path", "value"),
     [
         ("rate_limit.requests", "10"),
-        ("chaos.enabled", "true"),
         ("tracing.endpoint", "http://tempo:4317"),
     ],
 )

@@ -17,6 +17,7 @@ from gateway.kube.client import Cluster
 from gateway.kube.connection import Call, Connection, Timeouts
 from gateway.kube.observing import Verb
 from gateway.resilience.breakers import Breaker, Outcome, Policy
+from gateway.resilience.faults import FaultPoint
 
 POLICY = Policy(failure_rate=0.5, window=10.0, min_calls=5, open_for=4.0, throttled=10)
 OURS = "/apis/remediation.kubernaut.io/v1alpha1/namespaces/a/remediationrequests"
@@ -61,7 +62,9 @@ class Server:
 
 
 @asynccontextmanager
-async def connected(breaker: Breaker, tmp_path: Path) -> AsyncIterator[tuple[Connection, Server]]:
+async def connected(
+    breaker: Breaker, tmp_path: Path, *, faults: FaultPoint | None = None
+) -> AsyncIterator[tuple[Connection, Server]]:
     server = Server()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
@@ -80,7 +83,7 @@ async def connected(breaker: Breaker, tmp_path: Path) -> AsyncIterator[tuple[Con
             )
         )
         timeouts = Timeouts(call=0.5, patience=0.1)
-        line = Connection(kubeconfig=str(config), breaker=breaker, timeouts=timeouts)
+        line = Connection(kubeconfig=str(config), breaker=breaker, faults=faults, timeouts=timeouts)
         await line.open()
         try:
             yield line, server

@@ -38,6 +38,7 @@ COUNTERS = {
     "gateway_token_validations_total": ("result",),
     "gateway_token_expirations_total": (),
     "gateway_token_generations_total": (),
+    "gateway_faults_injected_total": ("target", "mode"),
     "gateway_errors_total": ("type",),
 }
 GAUGES = {
@@ -83,6 +84,7 @@ def test_labels_have_the_names_of_the_contract(metrics: Metrics) -> None:
     metrics.k8s_api_errors["500"].inc()
     metrics.requests["/healthz", "GET", "200"].inc()
     metrics.errors["internal"].inc()
+    metrics.faults_injected["redis", "oom"].inc()
     seen = {
         sample.name: tuple(sample.labels)
         for family in metrics.registry.collect()

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway.config.settings import Settings
 from gateway.intake.reading import Intake
+from gateway.resilience.faults import FaultPoints
 from gateway.telemetry.metrics import Metrics
 from gateway.web.ports import Backends
 from gateway.web.reports import About, TaskReport
@@ -26,7 +27,10 @@ async def serve() -> AsyncIterator[Serve]:
     async with AsyncExitStack() as exits:
 
         async def start(
-            engine: FakeEngine | None = None, backends: Backends | None = None, **sections: Any
+            engine: FakeEngine | None = None,
+            backends: Backends | None = None,
+            faults: FaultPoints | None = None,
+            **sections: Any,
         ) -> Service:
             server = {"port": 0, "metrics_port": 0, **sections.pop("server", {})}
             settings = Settings.model_validate({"server": server, **sections})
@@ -41,6 +45,7 @@ async def serve() -> AsyncIterator[Serve]:
                 stamp=lambda: NOW,
                 about=lambda: About(version="0", uptime=1.25, tasks={"sweep": TaskReport(True, 0, "")}),
                 backends=backends or Backends(),
+                faults=faults,
             )
             for run in web.background().values():
                 exits.push_async_callback(_ended, asyncio.ensure_future(run()))
