@@ -10,7 +10,7 @@ The routes are there only with `chaos.enabled`. Besides the door that every requ
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -29,7 +29,9 @@ from gateway.resilience.faults import (
     FaultPoints,
     FaultTarget,
 )
+from gateway.web.api.rehearsing import END, INJECT, SHOW
 from gateway.web.body import BodyReader
+from gateway.web.injections import ActiveFault, Faults, Injection
 from gateway.web.problems import Problem, Reason
 from gateway.web.routes import Call, Reply, Route
 from gateway.web.text import to_json
@@ -40,42 +42,6 @@ _TARGETS: Final = ", ".join(FaultTarget)
 _MODES: Final = ", ".join(FaultMode)
 
 log = structlog.get_logger(__name__)
-
-
-class Injection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a POST."""
-
-    target: FaultTarget
-    mode: FaultMode
-    pct: float
-    """Per cent of the calls: more than 0, at most 100."""
-    ttl: str
-    """A duration like 5m, at most an hour: then it ends by itself."""
-    delay: str | None = None
-    """A duration like 500ms, at most a minute: by how much what is struck is late. latency and jitter need it."""
-
-
-class ActiveFault(msgspec.Struct, frozen=True, rename="camel"):
-    """A fault as it is shown."""
-
-    target: FaultTarget
-    mode: FaultMode
-    pct: float
-    delay: str | None
-    ttl: str
-    by: str
-    """The identity of who injected it, empty without authentication."""
-    remaining_seconds: float
-    calls: int
-    """To the target since it was injected."""
-    struck: int
-    """Of them, those that the fault met."""
-
-
-class Faults(msgspec.Struct, frozen=True):
-    """The body of an answer to GET."""
-
-    faults: Sequence[ActiveFault]
 
 
 class Chaos:
@@ -121,8 +87,8 @@ class Chaos:
 def chaos_routes(chaos: Chaos) -> list[Route]:
     """The paths of fault injection."""
     return [
-        Route(PATH, {"GET": chaos.show, "POST": chaos.inject}),
-        Route(f"{PATH}/{{target}}", {"DELETE": chaos.end}),
+        Route(PATH, {"GET": chaos.show, "POST": chaos.inject}, {"GET": SHOW, "POST": INJECT}),
+        Route(f"{PATH}/{{target}}", {"DELETE": chaos.end}, {"DELETE": END}),
     ]
 
 

@@ -44,6 +44,7 @@ KINDS: Final[Mapping[Reason, Kind]] = {
     ),
     Reason.STOPPING: Kind(503, "the gateway is stopping", passes=True),
     Reason.NOT_READY: Kind(503, "alerts cannot be accepted now", passes=True),
+    Reason.INJECTED: Kind(503, "a fault is injected, for a rehearsal (`chaos.enabled`)", passes=True),
 }
 
 EVERYWHERE: Final = frozenset({Reason.BAD_HTTP, Reason.MEDIA_TYPE, Reason.INTERNAL, Reason.TIMEOUT})

@@ -24,11 +24,12 @@ from gateway.web.problems import Reason
 from gateway.web.reports import Alive, ComponentReport, NotReady, Ready, Status, Storms, TaskReport
 from gateway.web.webhook import Accepted, NothingTaken
 
-ALERTS, STATE, HEALTH, ABOUT = "alerts", "state", "health", "description"
+ALERTS, STATE, HEALTH, REHEARSALS, ABOUT = "alerts", "state", "health", "rehearsals", "description"
 TAGS: Final[Mapping[str, str]] = {
     ALERTS: "Where Alertmanager posts.",
     STATE: "What the gateway does, for people and programs.",
     HEALTH: "For probers and Prometheus; tells nothing of alerts.",
+    REHEARSALS: "Faults on purpose; there with `chaos.enabled` only.",
     ABOUT: "This description.",
 }
 
@@ -155,6 +156,7 @@ WEBHOOK: Final = Operation(
         {
             Reason.MALFORMED_BODY,
             Reason.UNPROCESSABLE,
+            Reason.INJECTED,
             Reason.DENIED,
             Reason.EXPECTATION,
             Reason.NOT_DURABLE,

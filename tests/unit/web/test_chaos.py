@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from gateway.resilience.faults import MODES, FaultMode, FaultPoints, FaultTarget
+from tests.integration.described import Described
 from tests.unit.web.harness import WEBHOOK, FakeEngine, Serve, Service
 
 CHAOS = "/v1/admin/chaos"
@@ -139,6 +140,22 @@ async def test_a_body_must_say_that_it_is_json_and_be_it(serve: Serve, stage: St
     head = f"POST {CHAOS} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(text)}\r\n\r\n"
     assert (await service.raw(head.encode() + text)).startswith(b"HTTP/1.1 415 ")
     assert not list(stage.points.active())
+
+
+async def test_every_example_of_the_description_is_answered_as_it_says(serve: Serve, stage: Stage) -> None:
+    service = await serve(faults=stage.points, chaos=ENABLED)
+    description = Described((await service.ask("GET", "/openapi.json")).body)
+    examples = [example for example in description.requests() if example.path == CHAOS]
+    assert {example.answer for example in examples} == {201, 422}
+    headers = {"Content-Type": "application/json"}
+    for example in examples:
+        reply = await service.ask("POST", CHAOS, data=example.content, headers=headers)
+        assert reply.status == example.answer
+        description.check("POST", CHAOS, reply.status, reply.headers["Content-Type"], reply.body)
+    for method, path in (("GET", CHAOS), ("DELETE", f"{CHAOS}/redis"), ("DELETE", f"{CHAOS}/redis")):
+        reply = await service.ask(method, path)
+        shown = path.replace("/redis", "/{target}")
+        description.check(method, shown, reply.status, reply.headers["Content-Type"], reply.body)
 
 
 async def test_only_an_admin_may(serve: Serve, stage: Stage, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import openapi_spec_validator
@@ -11,6 +12,7 @@ import pytest
 
 from gateway import __version__
 from gateway.intake.payload import Webhook
+from gateway.resilience.faults import FaultPoints
 from gateway.web.api import docstrings, errors
 from gateway.web.problems import Reason
 from tests.integration.described import Described
@@ -35,8 +37,12 @@ async def test_it_is_openapi_3_1(description: Described) -> None:
     openapi_spec_validator.validate(description.document)
 
 
-async def test_every_route_and_method_is_in_it_and_nothing_else(service: Service) -> None:
+@pytest.mark.parametrize("chaos", [False, True])
+async def test_every_route_and_method_is_in_it_and_nothing_else(serve: Serve, *, chaos: bool) -> None:
+    points = FaultPoints(clock=time.monotonic, struck=lambda *_: None)
+    service = await serve(faults=points if chaos else None, chaos={"enabled": chaos})
     description = await described(service)
+    assert ("/v1/admin/chaos" in description.document["paths"]) is chaos
     routed = {
         (path, method)
         for route in (*service.web.routes.all, *service.web.scraped.all)
