@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -78,6 +79,13 @@ class Listener:
             for held in _sockets(site):
                 await web.SockSite(runner, held, backlog=BACKLOG, ssl_context=tls).start()
         for site in old:
+            for listening in _listening(site):
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+        # asyncio drops a connection whose server ends between accepting it and making its transport: two steps of the
+        # loop, so that what the old ones accepted last has one before they end.
+        for _ in range(2):
+            await asyncio.sleep(0)
+        for site in old:
             await site.stop()
 
     async def drain(self, grace: float) -> bool:
@@ -92,10 +100,15 @@ class Listener:
         self._shell.close()
 
 
+def _listening(site: web.BaseSite) -> Sequence[Any]:
+    """The sockets that the site listens on."""
+    server = site._server  # noqa: SLF001 - nothing else tells them
+    return getattr(server, "sockets", ())
+
+
 def _sockets(site: web.BaseSite) -> list[socket.socket]:
     """The site's listening sockets once more, each independent of the site's."""
-    server = site._server  # noqa: SLF001 - nothing else tells them
-    return [socket.socket(fileno=os.dup(one.fileno())) for one in getattr(server, "sockets", ())]
+    return [socket.socket(fileno=os.dup(one.fileno())) for one in _listening(site)]
 
 
 class BadHttp(Protocol):

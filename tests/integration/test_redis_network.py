@@ -94,6 +94,7 @@ async def test_a_bad_network_costs_neither_alerts_nor_connections(
         await asyncio.to_thread(proxy.clear)
         await test.closed_everywhere()
         await asyncio.sleep(1)
+        await test.closed_everywhere()  # connections that were closing may have failed once more
     opened, recovered = test.sight.opened(began), test.sight.closed(cleared)
     test.tell(fault.__name__, detected=test.sight.detected(began), opened=opened, recovered=recovered)
 
@@ -131,6 +132,7 @@ async def test_a_partition_is_noticed_and_its_end_too(
         await asyncio.to_thread(proxy.clear)
         await test.closed_everywhere()
         await asyncio.sleep(1)
+        await test.closed_everywhere()  # connections that were closing may have failed once more
     opened, recovered = test.sight.opened(began), test.sight.closed(cleared)
     test.tell(
         f"partition of {PARTITION:g} s",

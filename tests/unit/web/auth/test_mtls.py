@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -177,6 +178,26 @@ async def test_files_are_replaced_under_load_and_nobody_notices(
     await asyncio.gather(*senders)
     assert set(statuses) == {202}
     assert len(statuses) > 20
+
+
+async def test_a_connection_that_comes_while_the_certificate_changes_is_served(
+    serve: Serve, ca: Authority, server: Pair
+) -> None:
+    """At whichever step of the loop: waiting, just accepted, or with its handshake begun."""
+    service = await serve(server={"tls": tls(ca, server)})
+    context = client(ca, ca.issue("client", common_name="prober"))
+    listener = service.web.gateway
+    current = listener._tls
+    assert current is not None
+    for steps in range(8):
+        waiting = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(4)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await listener.use(current)
+        for one in waiting:
+            _, writer = await asyncio.open_connection(sock=one, ssl=context, server_hostname="127.0.0.1")
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_a_ca_that_is_taken_out_signs_nobody_in_any_more(
