@@ -134,7 +134,7 @@ class Cluster:
         try:
             await self._connection.call(call, timeout=PROBE_SECONDS)
         except KubeError as error:
-            return Finding(health(Verb.PROBE, error), str(error))
+            return Finding(health(Verb.PROBE, error), str(error), error.retry_after or 0.0)
         return Finding(Outcome.SUCCESS)
 
     async def get(self, ref: RequestRef) -> Stored:

@@ -273,7 +273,8 @@ class Connection:
             if seconds >= self.timeouts.patience:
                 breaker.record(Outcome.FAILURE, f"no answer within {seconds:.1f} s")
         elif seen.code or not isinstance(seen.failure, KubeForbidden):  # else the credentials cannot be read
-            breaker.record(health(call.verb, seen.failure), str(seen.failure or ""))
+            wait = (seen.failure.retry_after if seen.failure is not None else None) or 0.0
+            breaker.record(health(call.verb, seen.failure), str(seen.failure or ""), wait)
 
     async def _request(
         self, session: _Session, call: Call, limits: aiohttp.ClientTimeout

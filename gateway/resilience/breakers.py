@@ -26,6 +26,11 @@ log = structlog.get_logger(__name__)
 
 LEAST_FAILURES: Final = 3
 """One slow answer is no outage, however few calls there were; two in a row may still be one moment's."""
+LONGEST_PAUSE: Final = 15.0
+"""Seconds between two probes at the most, whatever the dependency asks for: within so many it has to be noticed that it
+is back."""
+PATIENCE: Final = 1.5
+"""By so much longer than the last time a dependency is left alone that answers a probe with `THROTTLED`."""
 LONGEST_REASON: Final = 300
 """Characters of a failure's text that are kept."""
 
@@ -64,7 +69,8 @@ class Policy:
     min_calls: int
     """Fewer calls within the window say nothing."""
     open_for: float
-    """Seconds until the first probe, and between a probe that failed and the next."""
+    """Seconds until the first probe, and between a probe that failed and the next; longer, step by step, while probes
+    are answered with `THROTTLED`."""
     throttled: int = 0
     """So many `THROTTLED` in a row open it; 0: they never do."""
     silence: float = 0.0
@@ -116,6 +122,7 @@ class Breaker:
         self._failures = 0
         """Since the last success."""
         self._next_probe = 0.0
+        self._pause = policy.open_for
         self._proofs = 0
         self._machine = _Machine(name, self._changed)
 
@@ -149,8 +156,10 @@ class Breaker:
         """Seconds until the next probe; 0.0 where it is due, or the breaker is closed."""
         return 0.0 if self.closed else max(0.0, self._next_probe - self._clock())
 
-    def record(self, outcome: Outcome, reason: str = "") -> None:
-        """Take note of how a call ended; `reason` says why it failed, for people."""
+    def record(self, outcome: Outcome, reason: str = "", wait: float = 0.0) -> None:
+        """Take note of how a call ended; `reason` says why it failed, for people. `wait`: for so many seconds the
+        dependency asks to be left alone.
+        """
         if not self.closed:
             return
         now = self._clock()
@@ -170,7 +179,8 @@ class Breaker:
                 self._throttled = 0
             self._proven = True
         if self._broken(now):
-            self._open(now)
+            self._pause = self.policy.open_for
+            self._open(now, wait)
 
     @contextmanager
     def probing(self) -> Generator[Probe, None, None]:
@@ -192,7 +202,9 @@ class Breaker:
         now = self._clock()
         if probe.outcome not in (Outcome.SUCCESS, Outcome.ANSWERED):
             self._note(probe.reason)
-            self._open(now)
+            throttled = probe.outcome is Outcome.THROTTLED
+            self._pause = min(self._pause * PATIENCE, LONGEST_PAUSE) if throttled else self.policy.open_for
+            self._open(now, probe.wait)
             return
         self._proofs += 1
         if self._proofs < self.policy.proofs:
@@ -216,9 +228,9 @@ class Breaker:
         silent = self._failing_since is not None and now - self._failing_since >= policy.silence > 0
         return silent and self._failures >= LEAST_FAILURES
 
-    def _open(self, now: float) -> None:
+    def _open(self, now: float, wait: float) -> None:
         self._proofs = 0
-        self._next_probe = now + self.policy.open_for
+        self._next_probe = now + max(self._pause, min(wait, LONGEST_PAUSE))
         if self.closed:
             self.opened_at = now
         self._machine.open()
@@ -242,11 +254,13 @@ class Breaker:
 class Probe:
     """How a probe went."""
 
-    __slots__ = ("outcome", "reason")
+    __slots__ = ("outcome", "reason", "wait")
 
     def __init__(self) -> None:
         self.outcome: Outcome = Outcome.FAILURE
         self.reason = "the probe was given up"
+        self.wait = 0.0
+        """Seconds for which the dependency asks to be left alone."""
 
 
 class _OnChange:

@@ -22,6 +22,8 @@ class Finding(NamedTuple):
     outcome: Outcome
     reason: str = ""
     """Why it failed, for people."""
+    wait: float = 0.0
+    """Seconds for which the dependency asks to be left alone."""
 
 
 async def keep_probing(
@@ -42,7 +44,7 @@ async def keep_probing(
                 await sleep(wait)
             else:
                 with breaker.probing() as under_way:
-                    under_way.outcome, under_way.reason = await probe()
+                    under_way.outcome, under_way.reason, under_way.wait = await probe()
         elif interval is None:
             await sleep(IDLE)
         else:

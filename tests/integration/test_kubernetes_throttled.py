@@ -12,7 +12,7 @@ import pytest
 
 from chaos.faults.rules import Fault, Rule
 from tests.integration.kubernetes_sight import BACKOFF, backoffs, watching
-from tests.integration.lengths import seconds
+from tests.integration.lengths import FULL, seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import adds_up, fires, send_one, settled
 from tests.rig.api import Api
@@ -78,6 +78,8 @@ async def test_an_api_that_throttles_every_write_costs_no_alert_and_is_left_alon
         await asyncio.sleep(THROTTLE)
         alerts = gateway.metric(received) - before
         calls = proxy.count("throttled")
+        probes = gateway.metric("gateway_k8s_api_requests_total", verb="probe", code="429")
+        writes = calls - probes
         proxy.clear()
         ended = time.monotonic()
         await sight.all_written()
@@ -87,8 +89,9 @@ async def test_an_api_that_throttles_every_write_costs_no_alert_and_is_left_alon
     test.tell(f"429 for {THROTTLE:g} s", opened=opened, closed=closed, written=written)
     count, delays = gateway.metric(f"{BACKOFF}_count"), gateway.metric(f"{BACKOFF}_sum")
     print(
-        f"{alerts:g} alerts, {calls} writes and probes that were throttled: {1 - calls / alerts:.1%} fewer than one "
-        f"for each alert; at most {deepest:g} in the queue; delays {backoffs(gateway)}"
+        f"{alerts:g} alerts, {writes:g} writes that were throttled, {1 - writes / alerts:.1%} fewer than one for each "
+        f"alert, and {probes:g} probes, with which it is {1 - calls / alerts:.1%}; "
+        f"at most {deepest:g} in the queue; delays {backoffs(gateway)}"
     )
 
     assert opened is not None
@@ -102,6 +105,9 @@ async def test_an_api_that_throttles_every_write_costs_no_alert_and_is_left_alon
         assert backoffs(gateway).get("1.0", 0) > 0
     else:
         assert delays == retry_after * count
-    # Ten before the breaker opens and those that were under way then, and a probe every five seconds.
-    assert calls <= 10 + 8 + THROTTLE / 5 + 2
+    # Ten before the breaker opens, and those that were under way then.
+    assert writes <= 10 + 8
+    assert not FULL or 1 - writes / alerts >= 0.97
+    # After 5, 7.5 and 11.25 s, then every 15 s.
+    assert probes <= 3 + THROTTLE / 15
     assert gateway.metric("gateway_recovery_duration_seconds_count", component="k8s_api") == 1

@@ -38,9 +38,9 @@ class Told(Breaker):
         super().__init__("k8s_api", POLICY, clock=Clock())
         self.told: list[Outcome] = []
 
-    def record(self, outcome: Outcome, reason: str = "") -> None:
+    def record(self, outcome: Outcome, reason: str = "", wait: float = 0.0) -> None:
         self.told.append(outcome)
-        super().record(outcome, reason)
+        super().record(outcome, reason, wait)
 
 
 class Server:

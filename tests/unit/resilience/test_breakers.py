@@ -143,10 +143,12 @@ def test_a_probe_is_due_after_its_time_and_after_each_that_failed(clock: Clock) 
     assert breaker.retry_after() == 1.0
     clock.now += 10
     assert breaker.retry_after() == 0.0
-    prove(breaker, Outcome.THROTTLED)
+    prove(breaker, Outcome.FAILURE)
     assert breaker.state is State.OPEN
     assert breaker.retry_after() == 5.0
     assert breaker.reason == "still broken"
+    prove(breaker, Outcome.THROTTLED)
+    assert breaker.retry_after() == 7.5
 
 
 def test_it_closes_after_its_proofs_in_a_row_and_starts_over(clock: Clock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -68,3 +69,40 @@ async def test_with_an_interval_an_outage_is_found_where_nobody_calls() -> None:
     assert at == [0.0, 0.5, 1.0, 1.5, 3.5]
     assert breaker.state is State.OPEN
     assert breaker.reason == "broken"
+
+
+async def test_who_asks_to_be_left_alone_is_asked_ever_more_rarely() -> None:
+    time = Time(over=100)
+    breaker = Breaker("some", replace(POLICY, throttled=2, open_for=5.0), clock=time)
+    for _ in range(2):
+        breaker.record(Outcome.THROTTLED)
+    busy = Finding(Outcome.THROTTLED, "429")
+
+    assert await probes(time, breaker, [busy], interval=None) == [
+        5.0,
+        12.5,
+        23.75,
+        38.75,
+        53.75,
+        68.75,
+        83.75,
+        98.75,
+    ]
+
+
+async def test_who_says_for_how_long_is_left_alone_for_so_long_as_far_as_its_return_can_still_be_noticed() -> (
+    None
+):
+    time = Time(over=60)
+    breaker = Breaker("some", replace(POLICY, throttled=2, open_for=5.0), clock=time)
+    for _ in range(2):
+        breaker.record(Outcome.THROTTLED, "429", 10.0)
+    found = [Finding(Outcome.THROTTLED, "429", wait) for wait in (10.0, 300.0)]
+
+    assert await probes(time, breaker, [*found, BROKEN, WELL], interval=None) == [
+        10.0,
+        20.0,
+        35.0,
+        40.0,
+        40.1,
+    ]
