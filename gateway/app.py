@@ -50,6 +50,7 @@ from gateway.rules import Rules
 from gateway.state.access import Access
 from gateway.state.client import Client
 from gateway.state.keys import Keys
+from gateway.state.rates import RateWindows
 from gateway.state.store import RedisStore
 from gateway.state.tokens import TokenHashes
 from gateway.telemetry import logs
@@ -167,9 +168,7 @@ class App:
             stamp=clock.wall,
             about=_about(supervisor, recorder),
             recorder=recorder,
-            backends=Backends(
-                tokens=TokenHashes(client, settings.redis.prefix), reviewer=Reviews(connection)
-            ),
+            backends=_backends(settings, client, connection),
             faults=faults,
             more_warnings=lambda: [
                 *rules.warnings(),
@@ -429,6 +428,15 @@ def _redis(
     follow(metrics.redis_pool_max_size, lambda: client.most_connections)
     follow(metrics.redis_pool_active_connections, lambda: client.active_connections)
     return client, RedisStore(client, keys, write_interval=settings.dedup.write_interval)
+
+
+def _backends(settings: Settings, client: Client, connection: Connection) -> Backends:
+    redis, rate = settings.redis, settings.rate_limit
+    return Backends(
+        tokens=TokenHashes(client, redis.prefix),
+        reviewer=Reviews(connection),
+        windows=RateWindows(client, Keys(redis.prefix, redis.shards), most=rate.requests, span=rate.window),
+    )
 
 
 def _redis_warnings(settings: Settings, client: Client) -> list[str]:

@@ -128,13 +128,6 @@ def label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def unbuilt_warnings(settings: Settings) -> list[str]:
-    """Return one line for each key that was set and does nothing yet."""
-    from gateway.config.unbuilt import warnings
-
-    return warnings(settings)
-
-
 def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
     """Run `main` on uvloop where it is installed (it is not on Windows), else on asyncio's own loop."""
     try:

@@ -53,18 +53,15 @@ def _check(args: argparse.Namespace) -> Exit:
     from gateway.errors import ConfigurationError
 
     faults: list[str] = []
-    warnings: list[str] = []
     try:
-        warnings = arguments.unbuilt_warnings(arguments.load_settings(args))
+        arguments.load_settings(args)
     except ConfigurationError as reason:
         if args.output != "json":
             raise
         faults = reason.faults
     if args.output == "json":
-        output.print_json({"ok": not faults, "faults": faults, "warnings": warnings})
+        output.print_json({"ok": not faults, "faults": faults})
     else:
-        for line in warnings:
-            output.warn(line)
         output.say("The configuration can be used.")
     return Exit.USAGE if faults else Exit.OK
 

@@ -6,7 +6,7 @@ import argparse
 import errno
 import gc
 
-from gateway.cli import arguments, output
+from gateway.cli import arguments
 from gateway.cli.output import CommandError, Exit
 
 EXAMPLES = """\
@@ -50,8 +50,6 @@ def run(args: argparse.Namespace) -> Exit:
     """Load the configuration, and serve until a signal ends it."""
     source = arguments.source(args)
     settings = source.load()
-    for line in arguments.unbuilt_warnings(settings):
-        output.warn(line)
     from gateway.app import serve
 
     collect_seldom()

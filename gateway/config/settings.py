@@ -261,12 +261,15 @@ class Policy(Section):
 
 
 class RateLimit(Section):
-    """How much one sender may post."""
+    """How much one sender may post. Past it the answer is 429, or 503 to Alertmanager, with `Retry-After`."""
 
     requests: Natural = 0
-    """Webhooks in each window; 0 is no limit."""
+    """Webhooks within any `window`, over all replicas; 0 is no limit."""
     window: PositiveDuration = 60.0
     by: Literal["identity", "source", "namespace"] = "identity"
+    """What is counted for itself: the identity (who has none: the address), the address of the peer, or each namespace
+    that alerts of the webhook name; one that has had its share refuses the whole webhook.
+    """
 
 
 class DedupRule(Section):

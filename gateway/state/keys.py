@@ -50,6 +50,10 @@ class Keys:
     def dead(self, shard: int) -> str:
         return f"{self._roots[shard]}dead"
 
+    def rate(self, shard: int, name: str) -> str:
+        """A window of a rate limit."""
+        return f"{self._roots[shard]}rate:{name}"
+
     def probe(self, shard: int) -> str:
         """Nobody ever writes it: to ask whether the shard's server takes writes."""
         return f"{self._roots[shard]}probe"

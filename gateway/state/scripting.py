@@ -42,6 +42,7 @@ class Scripts:
             "note",
             "payloads",
             "postpone",
+            "rate",
             "storms",
             "sweep",
             "take_notes",

@@ -56,7 +56,7 @@ class ByLabels(dict[tuple[str, ...], Instrument], Generic[Instrument]):
 class Metrics:
     """All instruments. An attribute's name is the metric's without `gateway_` and `_total`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:  # noqa: PLR0915 - a statement a metric
         self.registry: Final = registry
 
         def counter(name: str, text: str) -> Counter:
@@ -280,6 +280,12 @@ class Metrics:
             "token_generations", "Tokens issued since this process began, by whichever command."
         )
         self.token_expirations: Final = counter("token_expirations", "Credentials refused as expired.")
+        self.rate_limited: Final = counters(
+            "rate_limited",
+            "Webhooks refused because their sender, its address or a namespace had its share.",
+            "scope",
+            ("identity", "source", "namespace"),
+        )
         self.errors: Final = counters("errors", "Errors answered or met in the background.", "type")
         self.event_loop_lag: Final = gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop within the last 15 seconds."

@@ -72,6 +72,19 @@ class TokenRegister(Protocol):
         """Take what has expired out of both."""
 
 
+class SharedWindows(Protocol):
+    """The windows of the rate limit, as all replicas share them."""
+
+    async def take(
+        self, names: Sequence[str], logs: Sequence[Sequence[int]], checks: Sequence[Sequence[int]]
+    ) -> tuple[Sequence[bool], Sequence[Sequence[int]]]:
+        """Each check names windows by their place in `names`, and takes one from all of them or from none.
+
+        `logs` says for each window what this process took before this call: age in ms, how much, and so on. Returns
+        which checks took, and the same of what the other replicas took. Raises `StoreError`: then nobody knows.
+        """
+
+
 class Reviewer(Protocol):
     """Kubernetes, as far as it knows senders. Every method may raise `KubeError`."""
 
@@ -84,7 +97,8 @@ class Reviewer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """What modes of authentication ask; those that are not configured need none."""
+    """What modes of authentication and the rate limit ask; those that are not configured need none."""
 
     tokens: TokenRegister | None = None
     reviewer: Reviewer | None = None
+    windows: SharedWindows | None = None

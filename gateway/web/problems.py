@@ -40,6 +40,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
     NOT_DURABLE = "not_durable"
     OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate_limited"
     TIMEOUT = "timeout"
     DEPENDENCY = "dependency"
     STOPPING = "stopping"

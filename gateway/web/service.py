@@ -18,6 +18,7 @@ from gateway.web.auth.identities import Run
 from gateway.web.auth.making import door
 from gateway.web.body import BodyReader, Inflight
 from gateway.web.ports import Backends, Engine
+from gateway.web.rates.limits import rate_limit
 from gateway.web.recording import Recorder
 from gateway.web.reports import About
 from gateway.web.routes import Handler, Route, Routes
@@ -47,8 +48,8 @@ class Web:
         more_warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came,
-        `backends` are what modes of authentication ask; where there are `faults`, they can be injected; `more_warnings`
-        tells what beyond the configuration `/readyz` should warn of now.
+        `backends` are what modes of authentication and the rate limit ask; where there are `faults`, they can be
+        injected; `more_warnings` tells what beyond the configuration `/readyz` should warn of now.
 
         Raises `ConfigurationError`.
         """
@@ -71,7 +72,12 @@ class Web:
             about=about,
         )
         webhook: Handler = WebhookHandler(
-            intake=intake, engine=engine, body=body, metrics=metrics, stamp=stamp
+            intake=intake,
+            engine=engine,
+            body=body,
+            metrics=metrics,
+            stamp=stamp,
+            limit=rate_limit(settings.rate_limit, backends.windows, metrics),
         )
         admin: Sequence[Route] = ()
         if faults is not None:

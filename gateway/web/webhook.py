@@ -1,6 +1,6 @@
 """Alertmanager's webhook: every alert of it is processed, and the answer says what became of each, in order.
 
-    body → decode → intake reads each alert → engine makes them durable → answer
+    rate limit → body → decode → intake reads each alert → rate limit by namespace → engine makes them durable → answer
 
 The code of the answer is all that Alertmanager acts upon: after a 2xx or a 4xx it forgets the notification,
 after a 5xx it tries again. So 4xx is kept for what can never pass, and 503 for whatever may pass later.
@@ -21,6 +21,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.web.body import BodyReader
 from gateway.web.ports import Engine
 from gateway.web.problems import Problem, ProblemBody, Reason
+from gateway.web.rates.limits import RateLimit
 from gateway.web.routes import Call, Reply
 from gateway.web.text import to_json
 
@@ -82,8 +83,10 @@ class WebhookHandler:
         body: BodyReader,
         metrics: Metrics,
         stamp: Callable[[], str],
+        limit: RateLimit | None = None,
     ) -> None:
         """`intake` gives the one in force now, as its rules can be replaced; `stamp` the time of receipt."""
+        self._limit = limit
         self._intake = intake
         self._engine = engine
         self._body = body
@@ -92,6 +95,8 @@ class WebhookHandler:
 
     async def __call__(self, call: Call) -> Reply:
         received_at = self._stamp()
+        if self._limit is not None:
+            await self._limit.admit_sender(call)
         body = call.body = await self._body.read(call)
         webhook = decode(body)
         results = self._intake().read(
@@ -100,6 +105,8 @@ class WebhookHandler:
         readings = [result for result in results if not isinstance(result, Rejected)]
         verdicts: Sequence[Verdict] = ()
         if readings:
+            if self._limit is not None:
+                await self._limit.admit_namespaces(call, (reading.namespace for reading in readings))
             verdicts = await self._engine.accept(readings, body, received_at=received_at)
         if len(readings) < len(results):
             verdicts = _merged(results, verdicts)

@@ -13,6 +13,7 @@ from gateway.errors import StoreError
 from gateway.model import Hold
 from gateway.state.client import Client
 from gateway.state.keys import Keys
+from gateway.state.rates import RateWindows
 from gateway.state.records import Admission, Confirmation, Kind, Note, Standing, WindowConfirmation
 from gateway.state.store import RedisStore, window_item
 from tests.rig.garbage import WAYS, Spoil, another_type
@@ -23,7 +24,7 @@ AT = "2026-01-31T09:00:00.000000000Z"
 OPEN, NEW, HELD, DEAD = ("a" * 64, "b" * 64, "c" * 64, "d" * 64)
 KINDS = (
     *("t:{0}:r:*", "t:{0}:queue", "t:{0}:queue:turn", "t:{0}:queue:corrupt", "t:{0}:notes", "t:{0}:sentinel"),
-    *("t:{0}:dead", "t:{0}:windows", "t:{0}:w:*", "t:{0}:g:*", "t:{0}:m:*", "alert:buffer:*"),
+    *("t:{0}:rate:*", "t:{0}:dead", "t:{0}:windows", "t:{0}:w:*", "t:{0}:g:*", "t:{0}:m:*", "alert:buffer:*"),
 )
 """Every kind of key."""
 
@@ -33,6 +34,7 @@ class Held:
     """A store with one key of every kind, and a client that spoils them."""
 
     store: RedisStore
+    rates: RateWindows
     raw: redis.Redis
     corrupt: int = 0
     """Entries that were said to be set aside."""
@@ -58,9 +60,11 @@ async def held(redis_server: RedisServer) -> AsyncIterator[Held]:
     members = [says(letter * 64, 1, rule=RULE) for letter in "cef"]
     await store.admit(0, members, notes_taken=True)
     await store.note(0, [Note("body", "alert")])
+    rates = RateWindows(client, Keys("t:", 1), most=3, span=60.0)
+    await rates.take(["a"], [[]], [[0]])
     with redis.Redis(port=redis_server.port) as raw:
         raw.set("t:{0}:queue:corrupt", 0)
-        yield Held(store, raw)
+        yield Held(store, rates, raw)
     await client.close()
 
 
@@ -120,3 +124,4 @@ async def everything(held: Held) -> None:
     await store.bury(0, DEAD, "because")
     await store.dead_letters(0)
     await store.exhume(0, DEAD)
+    await held.rates.take(["a"], [[5, 1]], [[0]])

@@ -95,10 +95,6 @@ def configured(settings: Settings, source: str) -> list[Diagnosis]:
 
     found = [Diagnosis("configuration", "settings", source, Grade.OK, "can be used")]
     found += [
-        Diagnosis("configuration", "settings", source, Grade.WARNING, line, "leave it out until it is built")
-        for line in arguments.unbuilt_warnings(settings)
-    ]
-    found += [
         Diagnosis(
             "configuration", "files", key, Grade.WRONG, f"{path} cannot be read", "see that it is there"
         )

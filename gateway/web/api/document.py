@@ -123,7 +123,10 @@ def _server(port: int) -> dict[str, Any]:
 
 
 def _reasons() -> str:
-    rows = [f"| `{reason.value}` | {kind.status} | {kind.when} |" for reason, kind in errors.KINDS.items()]
+    rows = [
+        f"| `{reason.value}` | {', '.join(map(str, kind.statuses))} | {kind.when} |"
+        for reason, kind in errors.KINDS.items()
+    ]
     return "\n".join(["| reason | status | the request was refused because |", "| --- | --- | --- |", *rows])
 
 
@@ -223,7 +226,8 @@ def _problems(about: Operation, reasons: frozenset[Reason]) -> dict[str, Any]:
     by_status: dict[int, list[Reason]] = {}
     for reason, kind in errors.KINDS.items():
         if reason in reasons:
-            by_status.setdefault(kind.status, []).append(reason)
+            for status in kind.statuses:
+                by_status.setdefault(status, []).append(reason)
     return {str(status): _problem(status, found, about.more) for status, found in by_status.items()}
 
 

@@ -18,6 +18,13 @@ class Kind:
     """Ends the sentence "refused because …"."""
     passes: bool = False
     """The same request may be served later: `Retry-After` says when."""
+    to_alertmanager: int | None = None
+    """The status for Alertmanager, where it would take the other one for a refusal for good."""
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """Every status that the reason is answered with."""
+        return (self.status,) if self.to_alertmanager is None else (self.status, self.to_alertmanager)
 
 
 KINDS: Final[Mapping[Reason, Kind]] = {
@@ -33,6 +40,12 @@ KINDS: Final[Mapping[Reason, Kind]] = {
     Reason.MEDIA_TYPE: Kind(415, "its body is no JSON in UTF-8, or compressed otherwise than with gzip"),
     Reason.EXPECTATION: Kind(417, "it expects something else than `100-continue`"),
     Reason.UNPROCESSABLE: Kind(422, "its body is of the wrong shape, or every alert in it is invalid"),
+    Reason.RATE_LIMITED: Kind(
+        429,
+        "its sender, address or namespace has had its share (`rate_limit`); Alertmanager is told 503 instead",
+        passes=True,
+        to_alertmanager=503,
+    ),
     Reason.INTERNAL: Kind(
         500, "of an error within the gateway, which its log describes under the request id"
     ),

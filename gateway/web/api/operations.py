@@ -161,6 +161,7 @@ WEBHOOK: Final = Operation(
             Reason.EXPECTATION,
             Reason.NOT_DURABLE,
             Reason.OVERLOADED,
+            Reason.RATE_LIMITED,
             Reason.DEPENDENCY,
         }
     ),

@@ -16,6 +16,7 @@ COUNTERS = {
     "gateway_alerts_truncated_total": (),
     "gateway_alerts_invalid_total": (),
     "gateway_policy_denials_total": ("reason",),
+    "gateway_rate_limited_total": ("scope",),
     "gateway_crds_created_total": ("source",),
     "gateway_dedup_fallback_total": ("reason",),
     "gateway_redis_operation_errors_total": ("error",),
