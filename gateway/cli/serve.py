@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import gc
+import resource
 
 from gateway.cli import arguments
 from gateway.cli.output import CommandError, Exit
+
+OPEN_FILES = 65_536
 
 EXAMPLES = """\
 examples:
@@ -46,6 +50,15 @@ def collect_seldom() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+def open_many_files() -> None:
+    """Let this process open more files than the usual 1024, as far as the system lets it: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # the listener goes by what there is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run(args: argparse.Namespace) -> Exit:
     """Load the configuration, and serve until a signal ends it."""
     source = arguments.source(args)
@@ -53,6 +66,7 @@ def run(args: argparse.Namespace) -> Exit:
     from gateway.app import serve
 
     collect_seldom()
+    open_many_files()
     try:
         arguments.run_loop(serve(settings, source))
     except OSError as reason:

@@ -36,6 +36,7 @@ Port = Annotated[int, Strict(), Field(ge=0, le=65535)]
 """0 lets the system choose one."""
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Positive = Annotated[int, Strict(), Field(ge=1)]
+HeaderSize = Annotated[Size, Field(ge=1024, le=1024 * 1024)]
 Share = Annotated[float, Strict(), Field(gt=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -156,6 +157,24 @@ class Server(Section):
     """Time to finish what is under way after SIGTERM; below the 30 s that Kubernetes grants."""
     max_inflight_bytes: Size = 256 * 1024 * 1024
     """Bodies being worked on, together; past it the answer is 503."""
+    max_requests: Positive = 1024
+    """Webhooks worked on at once, their bodies read; past it the answer is 503."""
+    max_connections: Positive = 2048
+    """Open at once. The next one takes the place of the longest idle one, or of one whose headers take long; else the
+    answer is 503. Never more than the process may open files for, less 256.
+    """
+    max_connections_per_source: Positive = 1024
+    """The same for one address (of IPv6: one /64 network). Alertmanager has more than a hundred open at once; behind a
+    proxy all senders have one address.
+    """
+    header_timeout: PositiveDuration = 10.0
+    """From the first byte of a request to the end of its headers, and for the handshake of TLS; past it the connection
+    is closed. The body has its time within `request_timeout`.
+    """
+    max_header_size: HeaderSize = 32 * 1024
+    """Of a request's headers, with its first line; past it the answer is 431."""
+    max_header_count: Positive = 64
+    """More headers are answered 431."""
     tls: Tls = Tls()
 
 

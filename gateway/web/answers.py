@@ -8,6 +8,7 @@ sender chooses can end a line.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
@@ -17,6 +18,8 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+UNREAD: Final = 10.0
+"""Seconds after which a client that does not read its answer has left."""
 DEFAULTS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -81,11 +84,26 @@ class Answer(web.StreamResponse):
         body = b"" if request.method == "HEAD" else self.payload
         transport.write(head.encode("ascii") + b"\r\n" + body)
         writer = request.writer
-        await writer.drain()
+        if request.protocol.writing_paused:
+            await _taken(writer, transport)
         return writer
+
+    def wire(self) -> bytes:
+        """The whole answer, for a connection that ends with it and has no request."""
+        return f"HTTP/1.1 {self.head}Connection: close\r\n\r\n".encode("ascii") + self.payload
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
+
+
+async def _taken(writer: AbstractStreamWriter, transport: asyncio.Transport) -> None:
+    """Wait until the client has read most of the answer. Raises `ConnectionError` where it does not."""
+    try:
+        async with asyncio.timeout(UNREAD):
+            await writer.drain()
+    except TimeoutError as error:
+        transport.abort()
+        raise ConnectionResetError("the client does not read") from error
 
 
 class HttpDate:

@@ -15,6 +15,8 @@ from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.routes import Call
 
 JSON: Final = "application/json"
+AT_FIRST: Final = 64 * 1024
+"""Bytes of a body that has just begun, as far as it declares them: most bodies are smaller, and come whole."""
 
 
 class Inflight:
@@ -60,7 +62,8 @@ class BodyReader:
             _check_coding(headers.getall(hdrs.CONTENT_ENCODING))
         if hdrs.EXPECT in headers:
             await _continue(request)
-        self._hold(call, request.content_length or 0)
+        # What is declared takes no room before it comes: those who never send it would keep others out.
+        self._hold(call, min(request.content_length or 0, AT_FIRST))
         content = request.content
         try:
             first = await content.readany()

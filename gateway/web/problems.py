@@ -26,6 +26,7 @@ class Reason(StrEnum):
     """Why a request was not served."""
 
     BAD_HTTP = "bad_http"
+    HEADERS_TOO_LARGE = "headers_too_large"
     MALFORMED_BODY = "malformed_body"
     PARAMETER = "bad_parameter"
     UNAUTHENTICATED = "unauthenticated"
@@ -40,6 +41,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
     NOT_DURABLE = "not_durable"
     OVERLOADED = "overloaded"
+    CONNECTIONS = "too_many_connections"
     RATE_LIMITED = "rate_limited"
     TIMEOUT = "timeout"
     DEPENDENCY = "dependency"

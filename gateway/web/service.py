@@ -77,6 +77,7 @@ class Web:
             body=body,
             metrics=metrics,
             stamp=stamp,
+            most=server.max_requests,
             limit=rate_limit(settings.rate_limit, backends.windows, metrics),
         )
         admin: Sequence[Route] = ()
@@ -106,12 +107,11 @@ class Web:
         )
         self.gateway = Listener(
             self._shell,
-            server.host,
+            server,
             server.port,
-            keepalive=server.keepalive,
             tls=self._certificates.context if self._certificates else None,
         )
-        self.metrics = Listener(scrape, server.host, server.metrics_port, keepalive=server.keepalive)
+        self.metrics = Listener(scrape, server, server.metrics_port)
 
     def background(self) -> Mapping[str, Run]:
         """What has to run as long as the gateway does, by the name of its task."""

@@ -25,7 +25,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.web import problems
 from gateway.web.answers import Answer, HttpDate
 from gateway.web.auth.guard import Door
-from gateway.web.body import BodyReader, wrong_coding
+from gateway.web.body import BodyReader
 from gateway.web.deadlines import Deadlines
 from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.recording import Recorder
@@ -147,13 +147,8 @@ class Shell:
         self._deadlines.close()
         self._door.close()
 
-    def bad_http(self, *, coding: bool = False) -> Answer:
-        """The answer to what the server's parser refuses: no HTTP request, or a body in a `coding` unknown to it."""
-        problem = (
-            wrong_coding(close=True)
-            if coding
-            else Problem(400, Reason.BAD_HTTP, "this is not a valid HTTP request", close=True)
-        )
+    def turn_away(self, problem: Problem) -> Answer:
+        """The answer to what never becomes a request: the server's parser refuses it, or its connection has to go."""
         self._metrics.errors[problem.reason.value].inc()
         self._counter(UNKNOWN, UNKNOWN, problem.status).inc()
         return self._refusal(self._new_id(), problem)

@@ -20,7 +20,7 @@ from gateway.model import Outcome, Verdict
 from gateway.telemetry.metrics import Metrics
 from gateway.web.body import BodyReader
 from gateway.web.ports import Engine
-from gateway.web.problems import Problem, ProblemBody, Reason
+from gateway.web.problems import Problem, ProblemBody, Reason, try_again
 from gateway.web.rates.limits import RateLimit
 from gateway.web.routes import Call, Reply
 from gateway.web.text import to_json
@@ -83,9 +83,14 @@ class WebhookHandler:
         body: BodyReader,
         metrics: Metrics,
         stamp: Callable[[], str],
+        most: int,
         limit: RateLimit | None = None,
     ) -> None:
-        """`intake` gives the one in force now, as its rules can be replaced; `stamp` the time of receipt."""
+        """`intake` gives the one in force now, as its rules can be replaced; `stamp` the time of receipt; `most`
+        webhooks are worked on at once.
+        """
+        self._most = most
+        self._at_work = 0
         self._limit = limit
         self._intake = intake
         self._engine = engine
@@ -98,6 +103,15 @@ class WebhookHandler:
         if self._limit is not None:
             await self._limit.admit_sender(call)
         body = call.body = await self._body.read(call)
+        if self._at_work >= self._most:
+            raise try_again(Reason.OVERLOADED, "too many webhooks are being worked on at once")
+        self._at_work += 1
+        try:
+            return await self._take(call, body, received_at)
+        finally:
+            self._at_work -= 1
+
+    async def _take(self, call: Call, body: bytes, received_at: str) -> Reply:
         webhook = decode(body)
         results = self._intake().read(
             webhook, received_at=received_at, identity=call.identity, source=call.source

@@ -29,6 +29,9 @@ class Kind:
 
 KINDS: Final[Mapping[Reason, Kind]] = {
     Reason.BAD_HTTP: Kind(400, "it is no valid HTTP request, or its body does not match its encoding"),
+    Reason.HEADERS_TOO_LARGE: Kind(
+        431, "its headers are larger than `server.max_header_size`, or more than `server.max_header_count`"
+    ),
     Reason.MALFORMED_BODY: Kind(400, "its body is not UTF-8, not JSON, or no object"),
     Reason.PARAMETER: Kind(400, "a parameter of its path is malformed"),
     Reason.UNAUTHENTICATED: Kind(401, "it shows no credential that is valid"),
@@ -51,7 +54,12 @@ KINDS: Final[Mapping[Reason, Kind]] = {
     ),
     Reason.NOT_DURABLE: Kind(503, "neither Redis nor Kubernetes took every alert", passes=True),
     Reason.OVERLOADED: Kind(503, "a bound of what is processed or waits is reached", passes=True),
-    Reason.TIMEOUT: Kind(503, "it took longer than `server.request_timeout`", passes=True),
+    Reason.CONNECTIONS: Kind(503, "every connection that there may be is at work", passes=True),
+    Reason.TIMEOUT: Kind(
+        503,
+        "it took longer than `server.request_timeout`, or its headers than `server.header_timeout`",
+        passes=True,
+    ),
     Reason.DEPENDENCY: Kind(
         503, "Redis, Kubernetes or an issuer, which it needs, does not answer", passes=True
     ),
@@ -60,7 +68,16 @@ KINDS: Final[Mapping[Reason, Kind]] = {
     Reason.INJECTED: Kind(503, "a fault is injected, for a rehearsal (`chaos.enabled`)", passes=True),
 }
 
-EVERYWHERE: Final = frozenset({Reason.BAD_HTTP, Reason.MEDIA_TYPE, Reason.INTERNAL, Reason.TIMEOUT})
+EVERYWHERE: Final = frozenset(
+    {
+        Reason.BAD_HTTP,
+        Reason.HEADERS_TOO_LARGE,
+        Reason.MEDIA_TYPE,
+        Reason.INTERNAL,
+        Reason.CONNECTIONS,
+        Reason.TIMEOUT,
+    }
+)
 """What any request may be answered."""
 
 GUARDED: Final = frozenset({Reason.TOO_LARGE, Reason.STOPPING})

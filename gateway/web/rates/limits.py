@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -14,12 +13,10 @@ from gateway.web.ports import SharedWindows
 from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.rates.limiter import Full, Limiter
 from gateway.web.routes import Call
+from gateway.web.sources import network
 
 ALERTMANAGER: Final = "Alertmanager/"
 """How the user agent of Alertmanager begins. It forgets what is answered 429, and tries again after a 503."""
-
-NETWORK: Final = 64
-"""Bits of an IPv6 address that tell senders apart: whoever has one address of such a network may have all."""
 
 
 class RateLimit:
@@ -75,18 +72,3 @@ def refusal(request: web.BaseRequest, full: Full) -> Problem:
     if request.headers.get(hdrs.USER_AGENT, "").startswith(ALERTMANAGER):
         return problem
     return Problem(429, Reason.RATE_LIMITED, detail, headers=problem.headers)
-
-
-def network(address: str) -> str:
-    """The address, or of IPv6 the network that it is in."""
-    if ":" not in address:
-        return address
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(IPv6Address(int(found) >> (128 - NETWORK) << (128 - NETWORK)))

@@ -15,6 +15,8 @@ from gateway.config.settings import is_loopback
 CONTRACT = """
 server:  {host: 127.0.0.1, port: 8080, metrics_port: 9090, max_body: 16MiB, keepalive: 6m, ack_wait: 250ms,
           request_timeout: 10s, shutdown_timeout: 25s, max_inflight_bytes: 256MiB,
+          max_requests: 1024, max_connections: 2048, max_connections_per_source: 1024, header_timeout: 10s,
+          max_header_size: 32KiB, max_header_count: 64,
           tls: {cert_file: null, key_file: null, client_ca_file: null}}
 auth:    {mode: none, tokens_file: null, users_file: null, allow_anonymous: false,
           jwt: {key_file: null, issuer: null, jwks_url: null, jwks_ca_file: null, audience: alert-gateway,

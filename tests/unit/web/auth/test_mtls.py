@@ -113,6 +113,15 @@ async def test_no_certificate_is_401_but_health_answers(guarded: Service, ca: Au
             assert answer.status == 200
 
 
+async def test_a_handshake_has_the_time_of_headers(serve: Serve, ca: Authority, server: Pair) -> None:
+    service = await serve(server={"tls": tls(ca, server), "header_timeout": "200ms"})
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+    assert (await post(service, client(ca)))[0] == 202
+
+
 async def test_a_certificate_of_another_ca_and_an_expired_one_do_not_get_through_the_handshake(
     guarded: Service, ca: Authority, tmp_path: Path
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from gateway.model import Outcome
 from gateway.web.ports import Backends
-from gateway.web.rates.limits import network
 from tests.unit.web.harness import WEBHOOK, FakeEngine, Reply, Serve, Service
 from tests.unit.web.rates.shared import Clock, Server, State
 
@@ -128,19 +127,3 @@ async def test_without_a_limit_nobody_is_asked(serve: Serve, server: Server, eng
     service = await serve(engine, backends=Backends(windows=server.replica()))
     assert [(await post(service, "prod")).status for _ in range(10)] == [201] * 10
     assert server.calls == 0
-
-
-@pytest.mark.parametrize(
-    ("address", "known_as"),
-    [
-        ("10.1.2.3", "10.1.2.3"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
-        ("fe80::1%eth0", "fe80::"),
-        ("::ffff:10.1.2.3", "10.1.2.3"),
-        ("", ""),
-        ("a:b", "a:b"),
-    ],
-)
-def test_addresses_of_one_network_of_ipv6_are_one_source(address: str, known_as: str) -> None:
-    assert network(address) == known_as
