@@ -30,6 +30,8 @@ AT_ONCE = 32
 TAKEN = 202
 """Stands for 201, too."""
 ISSUED = 2
+SHARE = 230
+"""What one identity may send: as much as the valid one does."""
 
 VALIDATIONS = "gateway_token_validations_total"
 POLICY = {
@@ -88,24 +90,33 @@ def kinds(senders: Senders, folder: Path) -> list[Kind]:
     now = int(time.time())
     denials = "gateway_policy_denials_total"
     return [
-        Kind("valid", 400, own(), "valid", stored=1),
+        Kind("valid", 150, own(), "valid", stored=1),
         Kind(
             "partly denied",
-            60,
+            40,
             own(),
             "valid",
             half_noise,
-            counts={(denials, "reason", "noisy"): 60},
+            counts={(denials, "reason", "noisy"): 40},
             stored=1,
         ),
         Kind(
             "denied by label",
-            60,
+            40,
             own(),
             "valid",
             noise,
-            answers={403: 60},
-            counts={(denials, "reason", "noisy"): 60},
+            answers={403: 40},
+            counts={(denials, "reason", "noisy"): 40},
+        ),
+        Kind(
+            "beyond the rate limit",
+            SHARE + 60,
+            own(sub="flooder"),
+            "valid",
+            answers={TAKEN: SHARE, 429: 60},
+            counts={("gateway_rate_limited_total", "scope", "identity"): 60},
+            stored=1,
         ),
         Kind(
             "denied by identity",
@@ -183,6 +194,7 @@ async def test_of_mixed_traffic_only_the_authorised_is_taken_and_every_metric_is
     tmp_path: Path,
 ) -> None:
     settings = {**senders.settings("jwt"), **PATIENT, "policy": POLICY}
+    settings["rate_limit"] = {"requests": SHARE, "window": "10m", "by": "identity"}
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=settings)
     every = kinds(senders, tmp_path)
     assert sum(kind.number for kind in every) == 1200
