@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
 import pytest
@@ -103,29 +103,30 @@ async def test_a_replica_that_is_gone_leaves_the_window_when_its_takes_do(
     assert b"longer gone" not in raw.hkeys(KEY)
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"",
-        b"\xc1",
-        b"garbage",
-        pack("text"),
-        pack([1]),
-        pack(["a", "b"]),
-        pack([-5, 1]),
-        pack([int(time.time() * 1000), 0]),
-        pack([int(time.time() * 1000), float("nan")]),
-        pack([float("inf"), 1]),
-        pack([int(time.time() * 1000) + 86_400_000, 1]),
-        pack([[1], [2]]),
-        pack([1, 1] * 5000),
-    ],
-)
+GARBAGE: dict[str, Callable[[int], bytes]] = {
+    "empty": lambda _: b"",
+    "no MessagePack": lambda _: b"\xc1",
+    "text": lambda _: b"garbage",
+    "a packed text": lambda _: pack("text"),
+    "an odd one": lambda _: pack([1]),
+    "no numbers": lambda _: pack(["a", "b"]),
+    "before 1970": lambda _: pack([-5, 1]),
+    "none": lambda now: pack([now, 0]),
+    "not a number": lambda now: pack([now, float("nan")]),
+    "endless": lambda _: pack([float("inf"), 1]),
+    "tomorrow": lambda now: pack([now + 86_400_000, 1]),
+    "lists": lambda _: pack([[1], [2]]),
+    "too many": lambda _: pack([1, 1] * 5000),
+}
+"""What nobody writes there, as of a time in milliseconds."""
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
 async def test_a_field_that_is_not_ours_makes_the_window_unknown_once(
-    client: Client, raw: redis.Redis, garbage: bytes
+    client: Client, raw: redis.Redis, garbage: Callable[[int], bytes]
 ) -> None:
     rates = windows(client)
-    raw.hset(KEY, "other", garbage)
+    raw.hset(KEY, "other", garbage(int(time.time() * 1000)))
     with pytest.raises(StoreError) as caught:
         await take(rates, [1000, 1])
     assert caught.value.kind == "corrupt"
