@@ -204,7 +204,7 @@ class App:
         self._exits.push_async_callback(lambda: engine.stop(self._left(CLOSING)))
         self._exits.callback(supervisor.wind_down)  # the engine's stop lets its tasks return
         await web.gateway.start()
-        self._exits.push_async_callback(lambda: web.gateway.drain(self._left(CLOSING) / 2))
+        self._exits.push_async_callback(lambda: web.drain(self._left(CLOSING) / 2))
         log.info("started", version=__version__, url=self.url, metrics_url=self.metrics_url)
 
     async def _journal(self, metrics: Metrics) -> Journal | None:

@@ -108,7 +108,7 @@ async def until_interrupted(running: Embedded) -> None:
 def print_addresses(running: Embedded) -> None:
     """Print where everything is."""
     output.say(f"  webhooks    {running.url}{arguments.WEBHOOK_PATH}")
-    output.say(f"  status      {running.url}/v1/status")
+    output.say(f"  status      {running.url}/ (a page), {running.url}/v1/status")
     output.say(f"  API         {running.url}/docs")
     output.say(f"  readiness   {running.url}/readyz")
     output.say(f"  metrics     {running.metrics_url}")

@@ -24,8 +24,8 @@ from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.ports import Ports
 from gateway.engine.reconciling import Reconciler
 from gateway.engine.repairing import Repairer
-from gateway.engine.reports import AlertReport, EngineStatus, WindowReport
-from gateway.engine.telling import Teller
+from gateway.engine.reports import AlertReport, EngineStatus, RecentRequest, WindowReport
+from gateway.engine.telling import MOST_WINDOWS, Teller
 from gateway.engine.views import open_holder, view_of
 from gateway.engine.writing import Writer
 from gateway.intake.reading import Reading
@@ -340,9 +340,13 @@ class Engine:
         """What is known of a fingerprint: see `Teller.alert`."""
         return await self._teller.alert(fingerprint)
 
-    async def storms(self) -> list[WindowReport]:
-        """The windows that collect now, the next to end first. Raises `StoreError` where Redis does not tell."""
-        return await self._teller.storms()
+    async def storms(self, most: int = MOST_WINDOWS) -> list[WindowReport]:
+        """The windows that collect now: see `Teller.storms`."""
+        return await self._teller.storms(most)
+
+    def recent(self, most: int) -> Sequence[RecentRequest]:
+        """The requests that changed last: see `Teller.recent`."""
+        return self._teller.recent(most)
 
     async def stop(self, timeout: float) -> None:
         """Finish what is under way: admissions and writes. What only this process knows is written, too.

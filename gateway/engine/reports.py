@@ -92,6 +92,31 @@ class RequestReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     occurrence_count: int
 
 
+class RecentRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A `RemediationRequest` that changed lately: of one problem, or aggregated."""
+
+    namespace: str
+    name: str
+    fingerprint: str
+    """The problem; of an aggregated request, that of its window."""
+    signal: str
+    """The name of the alert."""
+    generation: int
+    phase: str
+    """`status.overallPhase`, empty before a controller sets it."""
+    open: bool
+    """Neither in a terminal phase nor being deleted: what fires again is counted on it."""
+    resolved: bool
+    """What fired has stopped, as the sender says."""
+    problems: int | None
+    """Of an aggregated request, how many it holds; null for any other."""
+    occurrence_count: int
+    unconfirmed: int
+    """Occurrences that this process accepted and that it does not hold yet."""
+    taken_seconds_ago: float | None
+    """Since this process last took an alert for it; null where another one did, or long ago."""
+
+
 class StormReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An aggregated `RemediationRequest` that holds a problem among others."""
 

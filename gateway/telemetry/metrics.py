@@ -302,6 +302,11 @@ class Metrics:
         self._build_info.labels(version, platform.python_version()).set(1)
 
 
+def total(*counters: Counter) -> int:
+    """What counters have counted, together."""
+    return int(sum(sample.value for one in counters for metric in one.collect() for sample in metric.samples))
+
+
 def follow(gauge: Gauge, read: Callable[[], float]) -> None:
     """Let a gauge ask for its value when it is scraped. `read` must be quick and must not raise."""
     gauge.set_function(read)

@@ -85,7 +85,7 @@ class Answer(web.StreamResponse):
         transport.write(head.encode("ascii") + b"\r\n" + body)
         writer = request.writer
         if request.protocol.writing_paused:
-            await _taken(writer, transport)
+            await taken(writer, transport, UNREAD)
         return writer
 
     def wire(self) -> bytes:
@@ -96,10 +96,12 @@ class Answer(web.StreamResponse):
         """Nothing is left to write."""
 
 
-async def _taken(writer: AbstractStreamWriter, transport: asyncio.Transport) -> None:
-    """Wait until the client has read most of the answer. Raises `ConnectionError` where it does not."""
+async def taken(writer: AbstractStreamWriter, transport: asyncio.Transport, patience: float) -> None:
+    """Wait until the client has read most of what was written. Raises `ConnectionError` where it does not, in so many
+    seconds.
+    """
     try:
-        async with asyncio.timeout(UNREAD):
+        async with asyncio.timeout(patience):
             await writer.drain()
     except TimeoutError as error:
         transport.abort()

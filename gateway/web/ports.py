@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config.settings import ReviewAccess
-from gateway.engine.reports import AlertReport, EngineStatus, WindowReport
+from gateway.engine.reports import AlertReport, EngineStatus, RecentRequest, WindowReport
 from gateway.intake.reading import Reading
 from gateway.model import TokenOwner, Verdict
 
@@ -43,8 +43,11 @@ class Engine(Protocol):
     async def alert(self, fingerprint: str) -> AlertReport | None:
         """What is known about a fingerprint; None where nobody knows it. Raises `StoreError` or `KubeError`."""
 
-    async def storms(self) -> Sequence[WindowReport]:
-        """The windows that collect now, the next to end first. Raises `StoreError`."""
+    async def storms(self, most: int = ..., /) -> Sequence[WindowReport]:
+        """The windows that collect now, the next to end first; so many are enough. Raises `StoreError`."""
+
+    def recent(self, most: int, /) -> Sequence[RecentRequest]:
+        """The requests that changed last, the latest first; from memory."""
 
     def health(self) -> Sequence[Component]:
         """How each part is doing, from memory."""

@@ -7,7 +7,7 @@ with a GET that it takes for a delivery.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +27,8 @@ class Reply(msgspec.Struct, frozen=True):
     content_type: str = JSON
     headers: Mapping[str, str] | None = None
     """Beside those that every answer has."""
+    pieces: AsyncGenerator[bytes, None] | None = None
+    """What is sent in the place of the body, as it comes; the status is 200 then."""
 
 
 class Call:

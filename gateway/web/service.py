@@ -17,6 +17,8 @@ from gateway.web.auth.guard import Open
 from gateway.web.auth.identities import Run
 from gateway.web.auth.making import door
 from gateway.web.body import BodyReader, Inflight
+from gateway.web.page.overview import Observer
+from gateway.web.page.serving import Page
 from gateway.web.ports import Backends, Engine
 from gateway.web.rates.limits import rate_limit
 from gateway.web.recording import Recorder
@@ -86,7 +88,10 @@ class Web:
             admins = ("",) if AuthMode.NONE in settings.auth.mode else settings.chaos.admins
             admin = chaos_routes(Chaos(faults, body, admins))
         description = Description(lambda: self._described(settings.auth.mode))
-        self.routes: Final = gateway_routes(webhook, views, description, admin)
+        observer = Observer(engine=engine, metrics=metrics, faults=faults, status=views.report, stamp=stamp)
+        page = Page(observer)
+        self.broadcast: Final = page.broadcast
+        self.routes: Final = gateway_routes(webhook, views, description, [*admin, *page.routes()])
         self.scraped: Final = metrics_routes(views)
         self._shell = Shell(
             self.routes,
@@ -115,11 +120,16 @@ class Web:
 
     def background(self) -> Mapping[str, Run]:
         """What has to run as long as the gateway does, by the name of its task."""
-        runs = dict(self._door.background())
+        runs = {**self._door.background(), "status page": self.broadcast.run}
         certificates = self._certificates
         if certificates is not None:
             runs["certificates"] = lambda: certificates.watch(self.gateway.use)
         return runs
+
+    async def drain(self, grace: float) -> bool:
+        """End what is being looked at, and drain the gateway's listener: see `Listener.drain`."""
+        self.broadcast.end()
+        return await self.gateway.drain(grace)
 
     def _described(self, modes: Sequence[AuthMode]) -> bytes:
         port = int(self.metrics.url.rpartition(":")[2])
@@ -133,7 +143,7 @@ class Web:
 def gateway_routes(
     webhook: Handler, views: Views, description: Description, more: Sequence[Route] = ()
 ) -> Routes:
-    """Every path of the gateway; `more` are those that it has only if they are wanted."""
+    """Every path of the gateway; `more` are those of the status page, and those that it has only if they are wanted."""
     return Routes(
         [
             *more,

@@ -27,6 +27,7 @@ from gateway.web.answers import Answer, HttpDate
 from gateway.web.auth.guard import Door
 from gateway.web.body import BodyReader
 from gateway.web.deadlines import Deadlines
+from gateway.web.flowing import Flowing
 from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.recording import Recorder
 from gateway.web.routes import Call, Reply, Route, Routes
@@ -94,6 +95,8 @@ class Shell:
             headers = self._headers(reply.content_type, request_id)
             if reply.headers:
                 headers.update(reply.headers)
+            if reply.pieces is not None:
+                return Flowing(headers, reply.pieces, still=lambda: self._door.identify(request))
             return Answer(status, reply.body, headers, close=self.stopping)
         except Exception as error:  # noqa: BLE001 - every error becomes a problem
             if request.transport is None:

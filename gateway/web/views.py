@@ -67,8 +67,12 @@ class Views:
 
     async def status(self, _call: Call) -> Reply:
         """The state of everything."""
+        return Reply(to_json(self.report()) + b"\n")
+
+    def report(self) -> Status:
+        """The state of everything, from memory."""
         about = self._about()
-        status = Status(
+        return Status(
             **msgspec.structs.asdict(self._engine.status()),
             version=about.version,
             uptime_seconds=round(about.uptime, 1),
@@ -78,7 +82,6 @@ class Views:
             tasks=about.tasks,
             recording=about.recording,
         )
-        return Reply(to_json(status) + b"\n")
 
     async def storms(self, _call: Call) -> Reply:
         """The windows that collect now."""

@@ -91,6 +91,8 @@ def test_what_is_answered_is_what_is_described(live: Live, namespace: str) -> No
     for path in (
         "/v1/status",
         "/v1/storms",
+        "/v1/overview",
+        "/",
         "/healthz",
         "/health",
         "/readyz",
@@ -104,6 +106,8 @@ def test_what_is_answered_is_what_is_described(live: Live, namespace: str) -> No
     live.ask("GET", "/v1/alerts/garbage", path=ALERTS)
     for name in ("swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon-32x32.png", "../secrets"):
         live.ask("GET", f"/docs/{name.replace('/', '%2F')}", path="/docs/{asset}")
+    for name in ("page.css", "page.js", "icon.svg", "index.html"):
+        live.ask("GET", f"/page/{name}", path="/page/{asset}")
     live.ask("GET", "/metrics", url=live.gateway.metrics_url)
     modern = {"Accept": "application/openmetrics-text; version=1.0.0"}
     live.ask("GET", "/metrics", None, modern, url=live.gateway.metrics_url)
@@ -134,6 +138,7 @@ async def test_with_windows_and_without_redis_too(
 
     redis.kill()
     assert live.ask("GET", f"/v1/alerts/{fingerprint}", path=ALERTS)["redis"]["state"] == "unknown"
+    assert live.ask("GET", "/v1/overview")["windows"] is None
     live.ask("GET", f"/v1/alerts/{'f' * 64}", path=ALERTS)
     live.ask("GET", "/v1/storms")
     assert {(ALERTS, 503), ("/v1/storms", 503)} <= live.seen
@@ -169,7 +174,7 @@ current-context: c
 
 
 def test_refusals_are_described_too(guarded: Live) -> None:
-    for path in ("/v1/status", "/v1/storms"):
+    for path in ("/v1/status", "/v1/storms", "/v1/overview"):
         guarded.ask("GET", path)
         guarded.ask("GET", path, None, {"Authorization": "Bearer wrong"})
     guarded.ask("GET", "/v1/alerts/garbage", path=ALERTS)

@@ -33,7 +33,7 @@ TAGS: Final[Mapping[str, str]] = {
     ABOUT: "This description.",
 }
 
-_FINGERPRINT: Final = "6a9dd7e5c3b1f0284a6c8e0f2b4d6183957b1d3f5a7c9e0b2d4f618395a7c9e1"
+FINGERPRINT: Final = "6a9dd7e5c3b1f0284a6c8e0f2b4d6183957b1d3f5a7c9e0b2d4f618395a7c9e1"
 _REQUEST: Final = RequestRef("prod-api", "rr-podoomkilled-6a9dd7e5c3-1")
 _WINDOW: Final = WindowView(id="w-1f6c0a9be2", due_at="2026-01-31T09:01:05.000Z", members=7)
 _ALERT: Final[Mapping[str, Any]] = {
@@ -125,7 +125,7 @@ WEBHOOK: Final = Operation(
                     value=_accepted(
                         Verdict(
                             outcome=Outcome.CREATED,
-                            fingerprint=_FINGERPRINT,
+                            fingerprint=FINGERPRINT,
                             request=_REQUEST,
                             occurrence_count=1,
                         )
@@ -142,11 +142,11 @@ WEBHOOK: Final = Operation(
                     value=_accepted(
                         Verdict(
                             outcome=Outcome.DUPLICATE,
-                            fingerprint=_FINGERPRINT,
+                            fingerprint=FINGERPRINT,
                             request=_REQUEST,
                             occurrence_count=17,
                         ),
-                        Verdict(outcome=Outcome.BUFFERED, fingerprint=_FINGERPRINT[::-1], window=_WINDOW),
+                        Verdict(outcome=Outcome.BUFFERED, fingerprint=FINGERPRINT[::-1], window=_WINDOW),
                     ),
                 )
             },
@@ -174,6 +174,39 @@ _COMPONENTS: Final = {
     "kubernetes": ComponentReport(ok=True, detail=""),
 }
 
+STATUS_EXAMPLE: Final = Status(
+    version="1.0.0",
+    uptime_seconds=86400.5,
+    process="3f1c9a0b7e",
+    mode=Mode.NORMAL,
+    ready=True,
+    components=_COMPONENTS,
+    warnings=[],
+    queue=Queue(depth=0, failing=False),
+    breakers={
+        "redis": BreakerReport(state="closed"),
+        "k8s_api": BreakerReport(state="closed"),
+    },
+    unconfirmed=0,
+    slots=41,
+    requests=57,
+    windows=0,
+    synced=True,
+    tasks={"sweep": TaskReport(running=True, restarts=0, error="")},
+)
+WINDOW_EXAMPLE: Final = WindowReport(
+    id=_WINDOW.id,
+    group="prod-api/PodOOMKilled",
+    state=WindowState.STORMING,
+    members=7,
+    threshold=3,
+    opened_at="2026-01-31T09:00:00.000Z",
+    last_member_at="2026-01-31T09:00:05.000Z",
+    due_at=_WINDOW.due_at,
+    due_in=42.5,
+    spilled=0,
+)
+
 STATUS: Final = Operation(
     name="getStatus",
     tag=STATE,
@@ -186,26 +219,7 @@ STATUS: Final = Operation(
             examples={
                 "calm": Example(
                     summary="All is well",
-                    value=Status(
-                        version="1.0.0",
-                        uptime_seconds=86400.5,
-                        process="3f1c9a0b7e",
-                        mode=Mode.NORMAL,
-                        ready=True,
-                        components=_COMPONENTS,
-                        warnings=[],
-                        queue=Queue(depth=0, failing=False),
-                        breakers={
-                            "redis": BreakerReport(state="closed"),
-                            "k8s_api": BreakerReport(state="closed"),
-                        },
-                        unconfirmed=0,
-                        slots=41,
-                        requests=57,
-                        windows=0,
-                        synced=True,
-                        tasks={"sweep": TaskReport(running=True, restarts=0, error="")},
-                    ),
+                    value=STATUS_EXAMPLE,
                 )
             },
         )
@@ -224,22 +238,7 @@ STORMS: Final = Operation(
             examples={
                 "one": Example(
                     summary="A storm",
-                    value=Storms(
-                        [
-                            WindowReport(
-                                id=_WINDOW.id,
-                                group="prod-api/PodOOMKilled",
-                                state=WindowState.STORMING,
-                                members=7,
-                                threshold=3,
-                                opened_at="2026-01-31T09:00:00.000Z",
-                                last_member_at="2026-01-31T09:00:05.000Z",
-                                due_at=_WINDOW.due_at,
-                                due_in=42.5,
-                                spilled=0,
-                            )
-                        ]
-                    ),
+                    value=Storms([WINDOW_EXAMPLE]),
                 )
             },
         )
@@ -258,7 +257,7 @@ ALERT: Final = Operation(
     parameter=Parameter(
         description="64 hexadecimal digits: the problem, as answers to webhooks and requests name it.",
         schema={"type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
-        example=_FINGERPRINT,
+        example=FINGERPRINT,
     ),
     answers={
         200: Answered(
@@ -268,7 +267,7 @@ ALERT: Final = Operation(
                 "written": Example(
                     summary="Counted on an open request",
                     value=AlertReport(
-                        fingerprint=_FINGERPRINT,
+                        fingerprint=FINGERPRINT,
                         unconfirmed=0,
                         requests=[
                             RequestReport(
@@ -288,7 +287,7 @@ ALERT: Final = Operation(
                 "held": Example(
                     summary="Waits in a storm window",
                     value=AlertReport(
-                        fingerprint=_FINGERPRINT,
+                        fingerprint=FINGERPRINT,
                         unconfirmed=1,
                         requests=[],
                         storms=[],

@@ -6,7 +6,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.telemetry.exposition import expose
-from gateway.telemetry.metrics import Metrics, follow
+from gateway.telemetry.metrics import Metrics, follow, total
 
 COUNTERS = {
     "gateway_alerts_received_total": (),
@@ -159,3 +159,11 @@ def test_the_scraper_gets_the_format_that_it_prefers(
     families = {family.name: family for family in (parse_openmetrics if openmetrics else parse_text)(text)}
     assert families["gateway_alerts_received"].samples[0].value == 5
     assert "gateway_alerts_received_created" not in text
+
+
+def test_counters_can_be_read_together(metrics: Metrics) -> None:
+    metrics.alerts_deduplicated["duplicate"].inc(3)
+    metrics.alerts_deduplicated["storm"].inc(4)
+    metrics.alerts_received.inc()
+    assert total(*metrics.alerts_deduplicated.values()) == 7
+    assert (total(metrics.alerts_received), total(metrics.alerts_invalid), total()) == (1, 0, 0)

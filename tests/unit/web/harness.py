@@ -10,7 +10,15 @@ from typing import Any
 
 import aiohttp
 
-from gateway.engine.reports import AlertReport, BreakerReport, EngineStatus, Mode, Queue, WindowReport
+from gateway.engine.reports import (
+    AlertReport,
+    BreakerReport,
+    EngineStatus,
+    Mode,
+    Queue,
+    RecentRequest,
+    WindowReport,
+)
 from gateway.intake.reading import Reading
 from gateway.model import Outcome, RequestRef, Verdict, WindowView
 from gateway.telemetry.metrics import Metrics
@@ -51,6 +59,7 @@ class FakeEngine:
     cancelled: int = 0
     known: dict[str, AlertReport] = field(default_factory=dict)
     windows: list[WindowReport] = field(default_factory=list)
+    requests: list[RecentRequest] = field(default_factory=list)
     window: WindowView | None = None
     """The one that verdicts name."""
     parts: list[Part] = field(default_factory=lambda: [Part("redis"), Part("kubernetes")])
@@ -89,10 +98,13 @@ class FakeEngine:
             raise self.error
         return self.known.get(fingerprint)
 
-    async def storms(self) -> Sequence[WindowReport]:
+    async def storms(self, most: int = 1000) -> Sequence[WindowReport]:
         if self.error is not None:
             raise self.error
         return self.windows
+
+    def recent(self, most: int) -> Sequence[RecentRequest]:
+        return self.requests[:most]
 
     def health(self) -> Sequence[Part]:
         return self.parts

@@ -50,7 +50,7 @@ async def test_every_route_and_method_is_in_it_and_nothing_else(serve: Serve, *,
         for method in route.handlers
         if method != "HEAD"
     }
-    told = {(path.rstrip("/"), method) for path, method, _ in description.operations()}
+    told = {(path.rstrip("/") or "/", method) for path, method, _ in description.operations()}
     assert told == routed
     elsewhere = {path for path, item in description.document["paths"].items() if "servers" in item}
     assert elsewhere == {route.path for route in service.web.scraped.all}
@@ -133,7 +133,9 @@ async def test_who_may_use_it_is_as_configured(serve: Serve, tmp_path: Path, mod
     known = [mode for mode in ("bearer", "basic") if mode in modes]
     assert list(description.document["components"].get("securitySchemes", ())) == known
     for path, _, operation in description.operations():
-        public = path.startswith(("/health", "/ready", "/openapi", "/docs", "/metrics"))
+        public = path == "/" or path.startswith(
+            ("/health", "/ready", "/openapi", "/docs", "/page", "/metrics")
+        )
         assert operation["security"] == ([] if public else [{mode: []} for mode in known])
         assert ("401" in operation["responses"]) == (not public and bool(known))
 

@@ -64,12 +64,15 @@ async def test_two_authorizations_are_none(guarded: Service) -> None:
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-async def test_everything_but_health_and_the_description_is_guarded(guarded: Service) -> None:
-    public = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{asset}"}
+async def test_everything_is_guarded_but_health_the_description_and_the_empty_page(guarded: Service) -> None:
+    public = {"/healthz", "/readyz", "/openapi.json", "/docs", "/docs/{asset}", "/", "/page/{asset}"}
+    assets = {"/docs/{asset}": "start.js", "/page/{asset}": "page.js"}
     for route in guarded.web.routes.all:
         for path in (route.path, *route.aliases):
             for method in route.handlers:
-                reply = await guarded.ask(method, path.replace("{asset}", "start.js").replace("{", "a"))
+                reply = await guarded.ask(
+                    method, path.replace("{asset}", assets.get(route.path, "")).replace("{", "a")
+                )
                 assert reply.status == (200 if route.path in public else 401), (method, path)
     assert (await guarded.ask("GET", "/metrics", base=guarded.web.metrics.url)).status == 200
 
