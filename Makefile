@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --progress-bar off
 BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
-TYPED := gateway tests/rig $(if $(wildcard chaos/*.py),chaos)
+TYPED := gateway rig chaos tests/rig
 
 .PHONY: help demo test tools lint types fmt bench explore ordeals lock clean
 .DELETE_ON_ERROR:
@@ -40,7 +40,7 @@ test: tools
 
 tools: $(DEV)
 	@echo 'The components that tests run against:'
-	@$(PY) -m tests.rig.tools
+	@$(PY) -m rig.tools
 
 lint: $(DEV)
 	@$(BIN)/ruff check .

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.ports import free_port
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.integration.commands import FINDING, OK, UNREACHABLE, USAGE, gateway, printed
 from tests.integration.sight import count_of, resolved_at
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.ports import free_port
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 RECORDED = {
     "version": "4",

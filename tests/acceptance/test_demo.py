@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rig import tools
+from rig.ports import free_port
+from rig.processes import Process
+from rig.waiting import wait_until
 from tests.integration.commands import COMMAND, OK, ROOT, environment, gateway
-from tests.rig import tools
 from tests.rig.fixtures import require
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
-from tests.rig.waiting import wait_until
 
 INTERRUPTED = 130
 LAST_STEP = "gateway audit "

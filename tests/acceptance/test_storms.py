@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.ports import free_port
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.integration.commands import FINDING, UNREACHABLE, gateway, printed
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.ports import free_port
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 STORM = {"threshold": 3, "hold": "4s", "inactivity": "4s", "max_window": "30s"}
 

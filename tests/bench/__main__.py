@@ -34,15 +34,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rig import processes
+from rig.cluster import Cluster
+from rig.gateway_process import GatewayProcess
+from rig.ports import free_port
+from rig.processes import Process
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.bench import access, storms
 from tests.bench.load import PATH, alert, idle, writes
-from tests.rig import processes
-from tests.rig.cluster import Cluster
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "bench.json"

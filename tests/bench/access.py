@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rig.gateway_process import GatewayProcess
+from rig.processes import Process
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.bench.load import PATH
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.processes import Process
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 from tests.unit.web.auth.tokens import pem, signing, token
 
 AT_LEAST = 0.85

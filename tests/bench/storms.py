@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rig.api import GROUP_PATH, Api
+from rig.cluster import Cluster
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.bench.load import PATH, alert, idle, writes
-from tests.rig.api import GROUP_PATH, Api
-from tests.rig.cluster import Cluster
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 SIZES = (10, 30, 100, 300, 1000)
 SAVED_AT_LEAST = 0.97

@@ -18,11 +18,11 @@ import pytest
 from chaos.faults.proxy import FaultProxy
 from chaos.faults.rules import Fault, Rule
 from chaos.faults.upstream import Upstream
-from tests.rig.api import MERGE_PATCH, Api
+from rig.api import MERGE_PATCH, Api
+from rig.processes import Died, Process
+from rig.redis_server import RedisServer
+from rig.waiting import eventually, wait_until
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.processes import Died, Process
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually, wait_until
 
 # What a client sees of a connection that is reset, whether it was writing or reading.
 RESET = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError)

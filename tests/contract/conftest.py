@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.dev.kubernetes import EmbeddedKubernetes
-from tests.rig.api import Api
+from rig.api import Api
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from rig.api import CRD_FILE, GROUP_PATH, JSON_PATCH, MERGE_PATCH, Api
+from rig.waiting import wait_until
 from tests.contract.speaking import (
     Json,
     a_request,
@@ -30,8 +32,6 @@ from tests.contract.speaking import (
     refusal,
     version,
 )
-from tests.rig.api import CRD_FILE, GROUP_PATH, JSON_PATCH, MERGE_PATCH, Api
-from tests.rig.waiting import wait_until
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"

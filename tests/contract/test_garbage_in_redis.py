@@ -16,8 +16,8 @@ from gateway.state.keys import Keys
 from gateway.state.rates import RateWindows
 from gateway.state.records import Admission, Confirmation, Kind, Note, Standing, WindowConfirmation
 from gateway.state.store import RedisStore, window_item
-from tests.rig.garbage import WAYS, Spoil, another_type
-from tests.rig.redis_server import RedisServer
+from rig.garbage import WAYS, Spoil, another_type
+from rig.redis_server import RedisServer
 
 RULE = Hold(2, 200, 200, 1000, False, 2, 10)
 AT = "2026-01-31T09:00:00.000000000Z"

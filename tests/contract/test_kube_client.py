@@ -37,10 +37,10 @@ from gateway.kube.reflector import Pace, Reflector, request_reflectors
 from gateway.kube.stored import Stored
 from gateway.model import RequestRef, Severity, Signal
 from gateway.resilience.breakers import Outcome
-from tests.rig.api import GROUP_PATH, Api
-from tests.rig.cluster import Cluster as ControlPlane
-from tests.rig.cluster import user_access
-from tests.rig.waiting import eventually
+from rig.api import GROUP_PATH, Api
+from rig.cluster import Cluster as ControlPlane
+from rig.cluster import user_access
+from rig.waiting import eventually
 
 TERMINAL = ("Completed", "Failed")
 AT = "2026-01-31T09:00:00.000000000Z"

@@ -21,8 +21,8 @@ from gateway.kube.reflector import request_reflectors
 from gateway.kube.stored import Stored
 from gateway.kube.storms import Change, Newcomer, Storm
 from gateway.model import RequestRef, Severity, Signal
-from tests.rig.api import GROUP_PATH, Api
-from tests.rig.waiting import eventually
+from rig.api import GROUP_PATH, Api
+from rig.waiting import eventually
 
 AT = "2026-01-31T09:00:00.000000000Z"
 LATER = "2026-01-31T09:01:00.000000000Z"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from rig import tools
+from rig.api import Api
 from tests.contract.speaking import a_request
-from tests.rig import tools
-from tests.rig.api import Api
 from tests.rig.fixtures import require
 
 PHASE = "jsonpath={.status.overallPhase}"

@@ -34,7 +34,7 @@ from gateway.state.records import (
     WindowState,
 )
 from gateway.state.store import RedisStore
-from tests.rig.redis_server import RedisServer
+from rig.redis_server import RedisServer
 from tests.simulation.twin import Twin
 
 FINGERPRINTS = [f"{digit}" * 64 for digit in "abcdef"]

@@ -20,11 +20,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from rig.api import Api
+from rig.cluster import Cluster
+from rig.processes import end_everything
 from tests.faults.running import Result, play
 from tests.faults.schedules import draw
-from tests.rig.api import Api
-from tests.rig.cluster import Cluster
-from tests.rig.processes import end_everything
 
 KEPT = Path("results") / "faults"
 """Where the logs of failed schedules stay."""

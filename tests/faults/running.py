@@ -11,13 +11,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rig.api import Api
+from rig.waiting import eventually
 from tests.faults.schedules import Effect, Schedule, Step, Target
 from tests.faults.stage import Stage
 from tests.integration.judging import Judgement, Room, judged
 from tests.integration.ordeals import Load
 from tests.integration.sight import settled
-from tests.rig.api import Api
-from tests.rig.waiting import eventually
 
 RATE = 20.0
 """Deliveries a second: new problems, duplicates, and storms."""

@@ -20,18 +20,18 @@ from typing import Any, TypeVar
 
 import redis
 
+from chaos.faults.process import FaultProxyProcess
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.garbage import WAYS
+from rig.gateway_process import GatewayProcess
+from rig.processes import Process
+from rig.redis_server import RedisServer
+from rig.toxiproxy import Toxiproxy
 from tests.faults.schedules import LASTING_IN_ITSELF, REPLICAS, Kind, Schedule, Step, Target
 from tests.integration.filling import Filler
 from tests.integration.ordeals import SETTINGS
 from tests.integration.test_redis_garbage import KINDS
-from tests.rig.api import Api
-from tests.rig.fault_proxy import FaultProxyProcess
-from tests.rig.garbage import WAYS
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.processes import Process
-from tests.rig.redis_server import RedisServer
-from tests.rig.toxiproxy import Toxiproxy
 
 P = TypeVar("P", bound=Process)
 

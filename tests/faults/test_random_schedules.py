@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from rig.api import Api
 from tests.faults.running import Result, play
 from tests.faults.schedules import Kind, draw
-from tests.rig.api import Api
 from tests.rig.fixtures import require
 
 BUDGET = float(os.environ.get("FAULT_SECONDS", "300"))

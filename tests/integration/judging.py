@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli.sentlog import Attempt, read
+from rig.api import Api
 from tests.integration.commands import gateway
-from tests.rig.api import Api
 
 
 @dataclass(frozen=True)

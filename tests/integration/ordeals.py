@@ -22,12 +22,12 @@ from typing import Any
 import aiohttp
 
 from gateway.cli.sentlog import Attempt, Writer
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.waiting import eventually
 from tests.integration.commands import gateway
 from tests.integration.load import PATH
 from tests.integration.sight import body, fires, settled
-from tests.rig.api import Api
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.waiting import eventually
 
 SETTINGS: dict[str, Any] = {
     "redis": {"timeout": "50ms"},

@@ -11,8 +11,8 @@ from typing import Any
 
 import bcrypt
 
-from tests.rig.api import Api
-from tests.rig.certificates import Authority, Pair
+from rig.api import Api
+from rig.certificates import Authority, Pair
 from tests.unit.web.auth.tokens import mangled, pem, signing, tampered, token, unsigned
 
 AUDIENCE = "alert-gateway"

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from rig.api import Api, Json
+from rig.gateway_process import GatewayProcess
+from rig.waiting import eventually
 from tests.integration.load import PATH, alert, webhook
-from tests.rig.api import Api, Json
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.waiting import eventually
 
 PATIENT = {"server": {"ack_wait": "5s"}}
 """For tests that expect 201: on a busy machine, a cold API server takes longer than the usual quarter of a second."""

@@ -18,17 +18,17 @@ from typing import Any
 import pytest
 import redis
 
+from rig.alertmanager import webhook_config
+from rig.api import Api
+from rig.gateway_process import GatewayProcess, trusting
+from rig.issuer import issuing
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.commands import gateway as command
 from tests.integration.load import PATH
 from tests.integration.senders import MODES, Senders, Shown
 from tests.integration.sight import PATIENT, body, count_of, fires
-from tests.rig.alertmanager import webhook_config
-from tests.rig.api import Api
 from tests.rig.fixtures import StartAlertmanager, StartGateway, StartRedis, StartToxiproxy
-from tests.rig.gateway_process import GatewayProcess, trusting
-from tests.rig.issuer import issuing
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 from tests.unit.web.auth.tokens import signing, token
 
 

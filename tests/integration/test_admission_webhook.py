@@ -17,14 +17,14 @@ from typing import Any
 
 from chaos.faults.certificates import issue
 from chaos.faults.upstream import load_certificate
+from rig.api import Api, Json
+from rig.redis_server import RedisServer
+from rig.waiting import eventually, wait_until
 from tests.integration.commands import gateway as command
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import settled
 from tests.integration.windows import total
-from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually, wait_until
 
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 REQUESTS = "/apis/remediation.kubernaut.io/v1alpha1/namespaces/{}/remediationrequests"

@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from chaos.faults.rules import Fault, Rule
+from rig.alertmanager import Alertmanager, webhook_config
+from rig.api import Api
+from rig.asking import ask_json
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.commands import FINDING, OK, gateway, printed
 from tests.integration.forwarding import Forwarder, Labels, forwarding, key
 from tests.integration.sight import count_of, resolved_at, settled
 from tests.integration.test_counting import check_marks
 from tests.integration.test_identity import TERMS
-from tests.rig.alertmanager import Alertmanager, webhook_config
-from tests.rig.api import Api
-from tests.rig.asking import ask_json
 from tests.rig.fixtures import StartAlertmanager, StartFaultProxy, StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 RECORDED = Path(__file__).parents[3] / "shared" / "fixtures" / "alertmanager-0.34-50-alerts.json"
 IMMEDIATE = {"storm": {"rules": [{"matchers": ['alertname=~".+"'], "mode": "immediate"}]}}

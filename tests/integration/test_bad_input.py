@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.integration.load import PATH, alert, webhook
 from tests.integration.sight import ask, body, count_of, fires, idle, words
-from tests.rig.api import Api
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 ALIAS = "/api/v1/signals/prometheus"
 LONG = "y" * 64 * 1024

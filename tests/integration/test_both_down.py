@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from chaos.faults.process import FaultProxyProcess
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.kubernetes_sight import watching
 from tests.integration.lengths import FULL
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import ask, body, fires
-from tests.rig.api import Api
-from tests.rig.fault_proxy import FaultProxyProcess
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 EVERY = [*itertools.product(("redis", "kubernetes"), (Fault.RESET, Fault.SWALLOWED, Fault.HANG))]
 LONGEST = 10.0

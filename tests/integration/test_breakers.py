@@ -7,6 +7,10 @@ import statistics
 import time
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.sight import (
     PATIENT,
     adds_up,
@@ -20,11 +24,7 @@ from tests.integration.sight import (
     words,
 )
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 STATE = "gateway_circuit_breaker_state"

@@ -6,12 +6,12 @@ import json
 import urllib.request
 from typing import Any
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import Books, alert, flood, webhook
 from tests.integration.rivals import repeatedly, rival_writer
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 COUNT = "jsonpath={.spec.deduplication.occurrenceCount}"
 

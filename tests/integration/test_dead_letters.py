@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually, wait_until
 from tests.integration.sight import PATIENT, adds_up, fires, send_one, settled, words
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually, wait_until
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 BINDINGS = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"

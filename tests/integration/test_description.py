@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import async_playwright
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.described import Described
 from tests.integration.sight import PATIENT, fires, send_one
 from tests.integration.windows import STEADY, pods, quick
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 WEBHOOK = "/v1/webhooks/prometheus"
 ALERTS = "/v1/alerts/{fingerprint}"

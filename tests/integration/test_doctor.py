@@ -15,14 +15,14 @@ import yaml
 from gateway.cli import main
 from gateway.cli.output import Exit
 from gateway.dev.cluster import EmbeddedCluster
+from rig.api import CRD_FILE, Api
+from rig.cluster import FALLBACK_NAMESPACE, USER, Cluster
+from rig.fake_clock import FakeClock
+from rig.ports import free_port
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.integration.commands import gateway
-from tests.rig.api import CRD_FILE, Api
-from tests.rig.cluster import FALLBACK_NAMESPACE, USER, Cluster
-from tests.rig.fake_clock import FakeClock
 from tests.rig.fixtures import StartGateway, StartRedis, StartRedisCluster, StartSentinel
-from tests.rig.ports import free_port
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 PATIENT = "redis.timeout=1s"
 """So that a busy machine is no slow Redis."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api, Json
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.sight import PATIENT, fires, send_one, settled, status_of
 from tests.integration.test_dead_letters import Verdict
 from tests.integration.windows import STEADY
-from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 NOBODYS = "f" * 64

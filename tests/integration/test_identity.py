@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import random
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import flood, webhook
 from tests.integration.sight import count_of, fires, idle, resolved
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 TERMS = {
     "created": "gateway_crds_created_total",

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from gateway.resilience.faults import MODES, FaultMode, FaultTarget
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.ports import free_port
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.commands import FINDING, OK, UNREACHABLE, USAGE, printed
 from tests.integration.commands import gateway as command
 from tests.integration.kubernetes_sight import watching
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import ask, body, fires, status_of
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.ports import free_port
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 CHAOS = "/v1/admin/chaos"
 INJECTED = "gateway_faults_injected_total"

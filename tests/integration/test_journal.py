@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.ports import free_port
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import body, fires, send, settled, words
 from tests.integration.test_stopping import Load, within
 from tests.integration.windows import STEADY, is_storm, once, pods, quick, stands, windows_in
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.ports import free_port
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 
 def written(log: Path) -> int:

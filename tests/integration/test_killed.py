@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from rig.api import Api, Json
+from rig.gateway_process import GatewayProcess
+from rig.processes import Process
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.commands import COMMAND, FINDING, OK, ROOT, environment, gateway, printed
 from tests.integration.sight import settled
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.processes import Process
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 KILLS = 10
 PROBLEMS = 12

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.judging import Room, judged
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, Load
 from tests.integration.sight import settled
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 SECONDS = seconds(25, 120)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from rig.api import Api, Json
+from rig.cluster import ADMIN_TOKEN, USER, Cluster, user_access, write_kubeconfig
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.sight import adds_up, fires, send_one, settled
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api, Json
-from tests.rig.cluster import ADMIN_TOKEN, USER, Cluster, user_access, write_kubeconfig
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/remediationrequests.remediation.kubernaut.io"

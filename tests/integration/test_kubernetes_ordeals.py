@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.cluster import Cluster
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.kubernetes_sight import watching
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import fires, send_one
 from tests.integration.windows import total
-from tests.rig.api import Api
-from tests.rig.cluster import Cluster
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 ETCD = seconds(12, 30)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.kubernetes_sight import BACKOFF, backoffs, watching
 from tests.integration.lengths import FULL, seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import adds_up, fires, send_one, settled
-from tests.rig.api import Api
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 THROTTLE = seconds(30, 120)

@@ -9,6 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.cluster import Cluster
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import (
     PATIENT,
@@ -25,12 +30,7 @@ from tests.integration.sight import (
     status_of,
     words,
 )
-from tests.rig.api import Api
-from tests.rig.cluster import Cluster
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 BACKOFF = "gateway_k8s_api_retry_backoff_seconds"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.integration.load import PATH, webhook
 from tests.integration.sight import body, fires
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 from tests.unit.web.auth.tokens import pem, signing, token, unsigned
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"

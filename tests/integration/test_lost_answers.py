@@ -11,13 +11,13 @@ import os
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.redis_server import RedisServer
 from tests.integration.load import PATH, flood
 from tests.integration.rivals import rival_writer
 from tests.integration.sight import adds_up, body, fires, kubectl_counts, settled
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.redis_server import RedisServer
 
 OURS = "remediationrequests"
 LOST = Rule(Fault.ANSWER_LOST, share=0.2, verbs=("create", "patch"), resource=OURS)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from gateway.kube import objects
 from gateway.model import Severity, Signal
+from rig.api import Json
+from rig.cluster import Cluster
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import body, fires, settled, status_of
-from tests.rig.api import Json
-from tests.rig.cluster import Cluster
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OPEN = 20_000
 BATCH = 128

@@ -15,15 +15,15 @@ from typing import Any
 import aiohttp
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.commands import gateway as command
 from tests.integration.load import PATH
 from tests.integration.senders import Senders, Shown, bearer
 from tests.integration.sight import PATIENT, count_of, fires
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 from tests.unit.web.auth.tokens import mangled, pem, signing, tampered, token, unsigned
 
 AT_ONCE = 32

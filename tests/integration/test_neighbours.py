@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH, alert, webhook
 from tests.integration.rivals import RESOURCES
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 
 def foreign(name: str, fingerprint: str) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
+from rig.alertmanager import webhook_config
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import PATIENT, adds_up, ask, body, counts, fires
-from tests.rig.alertmanager import webhook_config
-from tests.rig.api import Api
 from tests.rig.fixtures import StartAlertmanager, StartGateway, StartRedis, StartRedisCluster
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 THREE = {**PATIENT, "rate_limit": {"requests": 3, "window": "60s", "by": "source"}}
 """A minute is longer than a test, so nothing ever leaves the window."""

@@ -12,6 +12,10 @@ import pytest
 from gateway.cli.doctor import kubernetes
 from gateway.config.settings import Kubernetes
 from gateway.resilience.diagnosis import Grade
+from rig.api import MERGE_PATCH, Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.accounts import Account, verbs
 from tests.integration.rivals import RESOURCES, rival_writer
 from tests.integration.senders import Senders
@@ -27,11 +31,7 @@ from tests.integration.sight import (
 )
 from tests.integration.test_access import post
 from tests.integration.test_kubernetes_access import component
-from tests.rig.api import MERGE_PATCH, Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 REQUESTS = "remediationrequests"
 SUCCESS = {"create": "201"}

@@ -16,14 +16,14 @@ import pytest
 
 from gateway.recording.lines import Entry
 from gateway.recording.reading import read
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.processes import Died, Process
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.integration.commands import COMMAND, ROOT, USAGE, environment, gateway, printed
 from tests.integration.load import PATH, alert, flood, webhook
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.processes import Died, Process
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 
 def entries(path: Path, warnings: list[str] | None = None) -> list[Entry]:

@@ -6,11 +6,11 @@ import asyncio
 import time
 from pathlib import Path
 
+from rig.api import Api
+from rig.redis_cluster import RedisCluster
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import fires, send_one
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedisCluster
-from tests.rig.redis_cluster import RedisCluster
 
 SHARDS = 8
 SPREAD = {**SETTINGS, "redis": {"timeout": "50ms", "shards": SHARDS}}

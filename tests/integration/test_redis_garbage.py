@@ -9,13 +9,13 @@ from pathlib import Path
 
 import redis
 
+from rig.api import Api
+from rig.garbage import WAYS
+from rig.redis_server import RedisServer
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
 from tests.integration.windows import total
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.garbage import WAYS
-from tests.rig.redis_server import RedisServer
 
 KINDS = (
     *(

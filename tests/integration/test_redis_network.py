@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.toxiproxy import Proxy
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartToxiproxy
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.toxiproxy import Proxy
 
 POOL = 8
 RECOVERED = 15.0

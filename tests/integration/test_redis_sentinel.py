@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from rig.api import Api
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import fires, send_one
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartSentinel
 
 DETECTED, OPENED, RECOVERED = 3.0, 5.0, 30.0

@@ -7,6 +7,9 @@ import json
 import time
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH, flood
 from tests.integration.sight import (
     PATIENT,
@@ -20,10 +23,7 @@ from tests.integration.sight import (
     words,
 )
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 NO_REDIS = "redis://127.0.0.1:1/0"

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import redis
 
+from rig.api import Api
+from rig.redis_server import RedisServer, Source
 from tests.integration.filling import Filler
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
 from tests.integration.sight import PATIENT, send, settled
 from tests.integration.windows import once, pods, quick, stands, windows_in
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.redis_server import RedisServer, Source
 
 PAUSE = seconds(8, 30)
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import yaml
 
+from rig.api import Api
+from rig.certificates import Authority
+from rig.gateway_process import GatewayProcess, trusting
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import body, count_of, fires
-from tests.rig.api import Api
-from tests.rig.certificates import Authority
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess, trusting
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 EVE = {"matchers": ['identity="eve"'], "action": "deny", "reason": "eve"}
 """Of every policy here: she sends to the byte what others send."""

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.api import Api
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
 from tests.rig.fixtures import StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
 
 TOKEN = "s" * 32
 SECONDS = 25

@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api, Json
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.sight import (
     PATIENT,
     adds_up,
@@ -24,11 +28,7 @@ from tests.integration.sight import (
     settled,
 )
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 TERMINAL = ["Completed", "Failed", "Cancelled", "TimedOut", "Skipped"]
 

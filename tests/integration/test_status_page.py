@@ -17,12 +17,12 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
 from tests.integration.sight import fires, send
 from tests.integration.windows import STEADY, pods, quick
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
 
 CHAOS = "/v1/admin/chaos"
 TOKEN = "s" * 32

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import aiohttp
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import PATH, Books
 from tests.integration.sight import PATIENT, adds_up, ask, body, counts, fires, send_one, settled
 from tests.integration.test_counting import check_marks
-from tests.rig.api import Api
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 HEADERS = {"Content-Type": "application/json"}
 

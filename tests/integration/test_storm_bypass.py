@@ -8,6 +8,8 @@ import json
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api, Json
+from rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import PATIENT, body, fires, send, send_one, settled, words
 from tests.integration.windows import (
@@ -22,9 +24,7 @@ from tests.integration.windows import (
     window_of,
     windows_in,
 )
-from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 NO_REDIS = "redis://127.0.0.1:1/0"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+from rig.api import Api
+from rig.fake_clock import FakeClock
+from rig.redis_server import RedisServer
 from tests.integration.sight import fires, send, send_one, settled
 from tests.integration.windows import STEADY, once, pods, quick, stands, windows_in
-from tests.rig.api import Api
-from tests.rig.fake_clock import FakeClock
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.redis_server import RedisServer
 
 
 async def test_a_gateway_whose_clock_is_ahead_ends_nothing_early(

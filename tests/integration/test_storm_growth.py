@@ -6,6 +6,9 @@ import asyncio
 import itertools
 import time
 
+from rig.api import GROUP_PATH, Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.rivals import repeatedly, rival_writer
 from tests.integration.sight import count_of, fires, resolved, send, send_one, settled
 from tests.integration.windows import (
@@ -19,10 +22,7 @@ from tests.integration.windows import (
     window_of,
     windows_in,
 )
-from tests.rig.api import GROUP_PATH, Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 EARLY = {"emit": "on_threshold"}
 

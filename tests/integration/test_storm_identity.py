@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import random
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import flood, webhook
 from tests.integration.sight import fires, idle
 from tests.integration.test_identity import POLICY, TERMS, mixed
 from tests.integration.windows import holdings, is_storm, open_windows, quick, total
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 
 async def test_once_all_windows_are_closed_received_is_the_sum_of_what_became_of_it(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+from rig.api import Api, Json
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import PATIENT, body, fires, resolved, send, send_one, settled, words
 from tests.integration.windows import (
@@ -20,10 +23,7 @@ from tests.integration.windows import (
     window_of,
     windows_in,
 )
-from tests.rig.api import Api, Json
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 LATER = "2026-01-31T10:00:00Z"

@@ -9,6 +9,9 @@ import time
 import pytest
 
 from chaos.faults.rules import Fault, Rule
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import body, fires, send, send_one, settled
 from tests.integration.windows import (
@@ -23,10 +26,7 @@ from tests.integration.windows import (
     window_of,
     windows_in,
 )
-from tests.rig.api import Api
 from tests.rig.fixtures import StartFaultProxy, StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 OURS = "remediationrequests"
 

@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import body, fires, settled
 from tests.integration.windows import (
@@ -15,10 +18,7 @@ from tests.integration.windows import (
     quick,
     watching_buffer,
 )
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 FULL_BUFFER = 100
 FULL_WINDOW = 1000

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rig.api import Api
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.sight import PATIENT, fires, send, send_one, settled, words
 from tests.integration.windows import (
     once,
@@ -18,10 +21,7 @@ from tests.integration.windows import (
     window_of,
     windows_in,
 )
-from tests.rig.api import Api
 from tests.rig.fixtures import StartGateway
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 
 async def test_alerts_of_one_group_become_one_request_that_names_them_all(

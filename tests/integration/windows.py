@@ -10,12 +10,12 @@ from typing import Any
 
 import redis
 
+from rig.api import Api, Json
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.integration.rivals import repeatedly
 from tests.integration.sight import count_of, fires
-from tests.rig.api import Api, Json
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 SOURCE = "remediation.kubernaut.io/source"
 WINDOW = "remediation.kubernaut.io/window"

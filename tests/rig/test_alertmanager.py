@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.rig.alertmanager import webhook_config
-from tests.rig.asking import Refused
+from rig.alertmanager import webhook_config
+from rig.asking import Refused
+from rig.waiting import wait_until
 from tests.rig.fixtures import StartAlertmanager
-from tests.rig.waiting import wait_until
 
 ALERT = {"labels": {"alertname": "DiskFull", "namespace": "shop"}, "annotations": {"summary": "full"}}
 

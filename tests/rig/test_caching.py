@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import progress
-from tests.rig.caching import BuildFailed, cached, make
+from rig import progress
+from rig.caching import BuildFailed, cached, make
 
 
 class Sample:

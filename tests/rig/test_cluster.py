@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.rig.api import Api, ApiError
-from tests.rig.cluster import FALLBACK_NAMESPACE, Cluster, user_access
+from rig.api import Api, ApiError
+from rig.cluster import FALLBACK_NAMESPACE, Cluster, user_access
 from tests.rig.fixtures import require
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig.api import Api
-from tests.rig.fake_clock import FakeClock, sweep
+from rig.api import Api
+from rig.fake_clock import FakeClock, sweep
+from rig.gateway_process import GatewayProcess
+from rig.redis_server import RedisServer
+from rig.waiting import wait_until
 from tests.rig.fixtures import StartGateway, StartRedis
-from tests.rig.gateway_process import GatewayProcess
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import wait_until
 
 DAY = 86_400.0
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.rig.api import Api
+from rig.api import Api
+from rig.processes import Died
+from rig.redis_server import RedisServer
 from tests.rig.fixtures import StartGateway
-from tests.rig.processes import Died
-from tests.rig.redis_server import RedisServer
 
 
 def test_it_becomes_ready_and_keeps_its_ports_over_a_kill(

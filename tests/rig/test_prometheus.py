@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rig.alertmanager import webhook_config
-from tests.rig.asking import Refused
+from rig.alertmanager import webhook_config
+from rig.asking import Refused
+from rig.prometheus import scrape_config
+from rig.waiting import wait_until
 from tests.rig.fixtures import StartAlertmanager, StartPrometheus
-from tests.rig.prometheus import scrape_config
-from tests.rig.waiting import wait_until
 
 RULES = {
     "groups": [{"name": "rig", "rules": [{"alert": "Up", "expr": "up == 1", "labels": {"severity": "info"}}]}]

@@ -7,9 +7,9 @@ import redis
 from redis.cluster import ClusterNode
 from redis.exceptions import AskError, MovedError, TryAgainError
 
+from rig.redis_cluster import SLOTS, RedisCluster
+from rig.waiting import wait_until
 from tests.rig.fixtures import StartRedisCluster
-from tests.rig.redis_cluster import SLOTS, RedisCluster
-from tests.rig.waiting import wait_until
 
 
 def _client(cluster: RedisCluster) -> redis.RedisCluster:

@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from rig.redis_server import RedisServer, Source
 from tests.rig.fixtures import StartRedis
-from tests.rig.redis_server import RedisServer, Source
 
 # The wheel is enough for everything; a redis-server on PATH is tried as well where there is one.
 SOURCES: list[Source] = ["path", "wheel"] if shutil.which("redis-server") else ["wheel"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import redis
 
+from rig.waiting import wait_until
 from tests.rig.fixtures import StartSentinel
-from tests.rig.waiting import wait_until
 
 
 def test_a_killed_master_is_replaced_by_a_replica_with_its_data(start_sentinel: StartSentinel) -> None:

@@ -10,9 +10,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from rig.redis_server import RedisServer
+from rig.toxiproxy import Proxy
 from tests.rig.fixtures import StartToxiproxy
-from tests.rig.redis_server import RedisServer
-from tests.rig.toxiproxy import Proxy
 
 
 @pytest.fixture

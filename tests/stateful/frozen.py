@@ -14,9 +14,9 @@ import redis
 from redis import exceptions as redis_errors
 
 from gateway.state.scripting import Scripts
-from tests.rig.fake_clock import FakeClock
+from rig.fake_clock import FakeClock
+from rig.redis_server import RedisServer, blocking_client
 from tests.rig.fixtures.stores import StartRedis
-from tests.rig.redis_server import RedisServer, blocking_client
 
 _DAY = 1767225600  # 2026-01-01, which `moment` of the simulation counts from
 

@@ -18,7 +18,7 @@ from gateway.intake.payload import decode
 from gateway.intake.reading import Rejected
 from gateway.rules import Rules
 from gateway.telemetry.metrics import Metrics
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 
 NOW = "2026-01-31T09:00:00.000000000Z"
 DENY_B = """{matchers: ['team="b"'], action: deny, reason: team_b}"""

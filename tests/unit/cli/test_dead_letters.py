@@ -16,7 +16,7 @@ from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.records import Admission, Kind
 from gateway.state.store import RedisStore
-from tests.rig.redis_server import RedisServer
+from rig.redis_server import RedisServer
 
 FIRST, SECOND = "1a" * 32, "2b" * 32
 

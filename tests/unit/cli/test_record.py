@@ -21,8 +21,8 @@ from gateway.cli.receiving import size
 from gateway.cli.record import _address
 from gateway.recording.lines import Entry
 from gateway.recording.reading import read
-from tests.rig.processes import Process
-from tests.rig.waiting import wait_until
+from rig.processes import Process
+from rig.waiting import wait_until
 from tests.unit.cli.fakes import FakeGateway
 
 PATH = "/v1/webhooks/prometheus"

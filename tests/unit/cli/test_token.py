@@ -13,8 +13,8 @@ import pytest
 
 from gateway.cli import main
 from gateway.web.auth.revocations import read_entries
-from tests.rig.issuer import issuing
-from tests.rig.redis_server import RedisServer
+from rig.issuer import issuing
+from rig.redis_server import RedisServer
 from tests.unit.web.auth.tokens import pem
 
 AWAY = "redis://127.0.0.1:9/0"

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.dev import redis
 from gateway.dev.redis import EmbeddedRedis, RedisFailed, RedisMissing, find_binary
-from tests.rig.waiting import wait_until
+from rig.waiting import wait_until
 
 
 def executable(path: Path, text: str = "#!/bin/sh\nexit 1\n") -> Path:

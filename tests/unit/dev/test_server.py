@@ -15,7 +15,7 @@ import yaml
 
 from gateway.dev.kubernetes import EmbeddedKubernetes
 from gateway.dev.kubernetes.kinds import NAMESPACES
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 from tests.unit.dev.conftest import WIDGETS
 
 WHERE = "/apis/example.com/v1/namespaces/home/widgets"

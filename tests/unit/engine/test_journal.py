@@ -19,7 +19,7 @@ from gateway.engine.inheriting import inherit
 from gateway.engine.journal import Journal
 from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.logbook import Logbook
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 from tests.unit.engine.journals import THREE, Source
 
 

@@ -18,7 +18,7 @@ from gateway.kube.observing import NullObserver
 from gateway.kube.reflector import Pace, Phase, Reflector, RequestSink
 from gateway.kube.stored import Space, Stored
 from gateway.model import RequestRef
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 
 PACE = Pace(first_wait=0.001, longest_wait=0.002)
 

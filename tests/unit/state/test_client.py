@@ -15,9 +15,9 @@ from gateway.errors import StoreRefused, StoreUnsure
 from gateway.resilience.breakers import Breaker, Outcome, Policy
 from gateway.state.access import Access
 from gateway.state.client import Client
+from rig.redis_server import RedisServer
+from rig.waiting import eventually
 from tests.rig.fixtures import StartRedis
-from tests.rig.redis_server import RedisServer
-from tests.rig.waiting import eventually
 
 KEYS = ("gw:{0}:queue", "gw:{0}:sentinel")
 CLAIM = ("gw:{0}:", "alert:buffer:{0}:", 1, 1000, "token")

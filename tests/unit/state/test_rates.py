@@ -15,8 +15,8 @@ from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.rates import RateWindows
 from gateway.state.scripting import FLAGS_SINCE
+from rig.redis_server import RedisServer
 from tests.rig.fixtures import StartRedis
-from tests.rig.redis_server import RedisServer
 
 pack = msgspec.msgpack.encode
 KEY = "gw:{0}:rate:me"

@@ -14,9 +14,9 @@ from gateway.config.settings import Redis, RedisSentinel, RedisTLS
 from gateway.errors import StoreError, StoreRefused
 from gateway.state.access import Access
 from gateway.state.client import Client
+from rig.ports import free_port
+from rig.redis_server import RedisServer
 from tests.rig.fixtures import StartRedis, StartRedisCluster, StartSentinel
-from tests.rig.ports import free_port
-from tests.rig.redis_server import RedisServer
 
 
 class Reconnected:

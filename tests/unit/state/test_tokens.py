@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import StoreError
 from gateway.state.client import Client
 from gateway.state.tokens import TokenHashes
-from tests.rig.redis_server import RedisServer
+from rig.redis_server import RedisServer
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.web import answers
 from gateway.web.connections import OTHER_FILES, affordable
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 from tests.unit.web.harness import WEBHOOK, FakeEngine, Serve, Service
 
 BODY = {"alerts": [{"labels": {"alertname": "A"}}]}

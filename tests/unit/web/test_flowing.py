@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.web.flowing import Flowing
 from gateway.web.problems import Problem, Reason
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 
 
 class Source:

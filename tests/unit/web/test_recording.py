@@ -25,7 +25,7 @@ from gateway.web import recording
 from gateway.web.recording import Recorder
 from gateway.web.reports import About
 from gateway.web.service import Web
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 from tests.unit.web.harness import NOW, WEBHOOK, FakeEngine, Service
 
 ALERT = {"labels": {"alertname": "A", "namespace": "n"}}

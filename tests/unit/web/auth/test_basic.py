@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import ConfigurationError
 from gateway.web.auth.basic import WAITING, Basic, matches, read_users
 from gateway.web.auth.identities import Credentials, Identity, Refusal, Result
-from tests.rig.clocks import Clock
+from rig.clocks import Clock
 from tests.unit.web.harness import Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"

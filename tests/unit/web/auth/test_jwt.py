@@ -15,8 +15,8 @@ from gateway.errors import ConfigurationError
 from gateway.web.auth.jwt import ids
 from gateway.web.auth.keys import read_keys
 from gateway.web.ports import Backends
-from tests.rig.issuer import Issuer, issuing
-from tests.rig.waiting import eventually
+from rig.issuer import Issuer, issuing
+from rig.waiting import eventually
 from tests.unit.web.auth.tokens import (
     EC,
     ED,

@@ -16,8 +16,8 @@ from gateway.errors import ConfigurationError
 from gateway.web.auth.identities import Credentials, Identity, Refusal, Result
 from gateway.web.auth.mtls import Mtls
 from gateway.web.service import Web
-from tests.rig.certificates import Authority, Pair
-from tests.rig.waiting import eventually
+from rig.certificates import Authority, Pair
+from rig.waiting import eventually
 from tests.unit.web.harness import Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"

@@ -12,7 +12,7 @@ from gateway.model import TokenOwner
 from gateway.web.auth.identities import Credentials, Identity, Refusal, Result
 from gateway.web.auth.tokenreview import AT_ONCE, TokenReviews
 from gateway.web.ports import Backends
-from tests.rig.clocks import Clock
+from rig.clocks import Clock
 from tests.unit.web.harness import Serve
 
 ALERTMANAGER = "system:serviceaccount:monitoring:alertmanager"

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.web.page.broadcast import FAREWELL, HEARTBEAT, Broadcast
 from gateway.web.problems import Problem
-from tests.rig.waiting import eventually
+from rig.waiting import eventually
 
 INTERVAL = 0.02
 

@@ -21,8 +21,8 @@ from gateway.resilience.faults import Fault, FaultMode, FaultPoints, FaultTarget
 from gateway.web.page.broadcast import MOST
 from gateway.web.page.overview import MOST_WINDOWS
 from gateway.web.page.serving import FILES
+from rig.waiting import eventually
 from tests.integration.described import Described
-from tests.rig.waiting import eventually
 from tests.unit.web.harness import NOW, FakeEngine, Serve, Service
 
 OVERVIEW = "/v1/overview"

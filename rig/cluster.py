@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from tests.rig import tools
-from tests.rig.api import Api
-from tests.rig.certificates import elliptic_private_key
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
+from rig import tools
+from rig.api import Api
+from rig.certificates import elliptic_private_key
+from rig.ports import free_port
+from rig.processes import Process
 
 ADMIN_TOKEN = "rig-admin"
 USER_TOKEN = "rig-gateway"

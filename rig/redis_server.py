@@ -12,9 +12,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.rig import tools
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
+from rig import tools
+from rig.ports import free_port
+from rig.processes import Process
 
 Source = Literal["any", "path", "wheel", "seven"]
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.rig import tools
+from rig import tools
 
 _SHARED = Path("/dev/shm")
 

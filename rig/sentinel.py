@@ -8,11 +8,11 @@ from pathlib import Path
 
 import redis
 
-from tests.rig import tools
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
-from tests.rig.redis_server import RedisServer, Source, blocking_client
-from tests.rig.waiting import wait_until
+from rig import tools
+from rig.ports import free_port
+from rig.processes import Process
+from rig.redis_server import RedisServer, Source, blocking_client
+from rig.waiting import wait_until
 
 _REPLICATION = {
     "repl-diskless-sync": "yes",

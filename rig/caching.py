@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tests.rig import progress
+from rig import progress
 
 
 class BuildFailed(Exception):

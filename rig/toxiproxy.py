@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.rig import tools
-from tests.rig.asking import answers, ask_json
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
+from rig import tools
+from rig.asking import answers, ask_json
+from rig.ports import free_port
+from rig.processes import Process
 
 Kind = Literal["latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data"]
 Stream = Literal["upstream", "downstream"]

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import yaml
 
 from chaos.faults.rules import Rule
-from tests.rig.api import Api
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
+from rig.api import Api
+from rig.ports import free_port
+from rig.processes import Process
 
 _ROOT = Path(__file__).parents[2]
 

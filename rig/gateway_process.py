@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import yaml
 
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
+from rig.ports import free_port
+from rig.processes import Process
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[1]
 _IMMEDIATE = {"rules": [{"matchers": ['alertname!=""'], "mode": "immediate"}]}
 
 Wait = Literal["ready", "alive", "no"]
@@ -31,7 +31,7 @@ class GatewayProcess(Process):
 
     Settings are laid over what the ports need, as nested mappings (`{"storm": {"hold": "1s"}}`), and written to a
     file; `sets` are further `--set` arguments. Where neither says anything of `storm`, no alert is held. The
-    environment is the test's, without any `GATEWAY__…`.
+    environment is the test's, without any `GATEWAY__…`; `program` is what runs in the gateway's place.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class GatewayProcess(Process):
         settings: Mapping[str, Any] | None = None,
         sets: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "gateway"),
     ) -> None:
         self.port, self.metrics_port = free_port(), free_port()
         self.metrics_url = f"http://127.0.0.1:{self.metrics_port}"
@@ -61,7 +62,7 @@ class GatewayProcess(Process):
         self.tls = trusting() if "tls" in self.settings["server"] else None
         """With what it is spoken to; a test that wants to show a client certificate loads one into it."""
         self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.config_path)]
+        command = [*program, "serve", "--config", str(self.config_path)]
         for assignment in sets:
             command += ["--set", assignment]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY__")}

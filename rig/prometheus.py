@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 import yaml
 
-from tests.rig import tools
-from tests.rig.asking import answers, ask, ask_json
-from tests.rig.ports import free_port
-from tests.rig.processes import Process
+from rig import tools
+from rig.asking import answers, ask, ask_json
+from rig.ports import free_port
+from rig.processes import Process
 
 Config = str | Mapping[str, Any]
 """prometheus.yml: its text, or its content."""
