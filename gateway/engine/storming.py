@@ -369,7 +369,9 @@ class StormWriter:
             turn.conflicts = 0
 
     async def _after_conflict(self, turn: _Turn) -> None:
-        self._metrics.crd_update_conflicts.inc()
+        if not turn.conflicts:
+            # An update counts once however often it is refused, as its success does.
+            self._metrics.crd_update_conflicts.inc()
         delay = conflict_delay(turn.conflicts, self._clock.monotonic(), patient=turn.patient)
         if delay is None:
             raise errors.KubeConflict(

@@ -103,7 +103,7 @@ class Metrics:
             ("immediate", "buffer_expiration", "storm", "storm_bypass", "recovery"),
         )
         self.crd_update_conflicts: Final = counter(
-            "crd_update_conflicts", "Updates refused because the object had changed since it was read."
+            "crd_update_conflicts", "Updates refused at least once because the object had changed."
         )
         self.crd_update_retry_success: Final = counter(
             "crd_update_retry_success", "Updates that passed after at least one conflict."
