@@ -43,7 +43,11 @@ class Link:
 
     async def ask(self, *arguments: str | bytes | int) -> Any:
         """Send one command and read its answer. Raises the library's errors."""
-        await self._connection.send_command(*arguments)
+        try:
+            await self._connection.send_command(*arguments)
+        except RuntimeError as error:
+            # So says uvloop of a transport that was lost since somebody looked.
+            raise redis_errors.ConnectionError("Connection lost before the command was sent") from error
         return await self._connection.read_response()
 
     async def fit(self) -> bool:

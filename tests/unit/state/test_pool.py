@@ -6,10 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
+import uvloop
+from redis import exceptions as redis_errors
+from redis.asyncio.connection import Connection
 
 from gateway.errors import StoreRefused
 from gateway.state.deadlines import in_time
-from gateway.state.pool import MOST_WAITING, PAUSE, Events, Pool
+from gateway.state.pool import MOST_WAITING, PAUSE, Events, Link, Pool
 
 
 class FakeLink:
@@ -181,3 +184,29 @@ async def test_a_closed_pool_refuses_and_closes_what_comes_back() -> None:
         await world.take()
     assert link.closed
     assert world.pool.in_use == 0
+
+
+def test_a_connection_that_was_lost_since_it_was_looked_at_is_an_error_of_the_connection() -> None:
+    """The event loop that production runs on calls it a RuntimeError, which nothing expects of a dependency."""
+
+    async def agree(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            writer.write(b"+OK\r\n" * data.count(b"*"))
+        writer.close()
+
+    async def ask() -> None:
+        server = await asyncio.start_server(agree, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(host="127.0.0.1", port=port, protocol=2)
+        await connection.connect()
+        connection._writer.transport.abort()
+        await asyncio.sleep(0.05)
+        try:
+            with pytest.raises(redis_errors.ConnectionError):
+                await asyncio.wait_for(Link(connection, 7).ask("PING"), 5)
+        finally:
+            await connection.disconnect(nowait=True)
+            server.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask())
