@@ -18,7 +18,7 @@ BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
 TYPED := gateway rig chaos tests/rig
 
-.PHONY: help demo test tools lint types fmt bench explore ordeals lock clean
+.PHONY: help demo test tools lint types fmt bench explore ordeals chaos lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make explore  more schedules of the simulation than the tests try (ARGS: how many, which seeds)'
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
 	@echo 'make ordeals  failures as long as they are promised to be survived, with their figures'
+	@echo 'make chaos    rehearses failures and judges what comes of them: results/chaos/report.html (ARGS: which; --full)'
 	@echo 'make lock     newest versions into the lock files      make clean    remove what was made here'
 
 demo: $(BASE)
@@ -39,7 +40,7 @@ test: tools
 	@$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 tools: $(DEV)
-	@echo 'The components that tests run against:'
+	@echo 'The components that tests and rehearsals run on:'
 	@$(PY) -m rig.tools
 
 lint: $(DEV)
@@ -62,6 +63,9 @@ explore: $(if $(FAULTS),tools,$(DEV))
 
 ordeals: tools
 	@FULL=1 $(PY) -m pytest -n 0 -s --no-header $(or $(ARGS),$(ORDEALS))
+
+chaos: tools
+	@$(PY) -m chaos run $(ARGS)
 
 lock: $(VENV)/.created
 	@$(INSTALL) uv
