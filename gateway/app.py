@@ -52,6 +52,7 @@ from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.rates import RateWindows
 from gateway.state.store import RedisStore
+from gateway.state.telling import FailureLog
 from gateway.state.tokens import TokenHashes
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics, follow
@@ -152,6 +153,7 @@ class App:
         engine = Engine(ports, _limits(settings), journal=await self._journal(metrics))
         follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)
         follow(metrics.k8s_api_request_queue_depth, lambda: engine.queue_depth)
+        metrics.k8s_api_request_queue_max_depth.set(settings.queue.max_depth)
         rules = self._rules = Rules(
             settings,
             namespaces.environment,
@@ -327,13 +329,15 @@ class _BreakerMetrics:
 
 
 class _RedisMetrics:
-    """Counts what happens at Redis."""
+    """Counts what happens at Redis, and tells of failures."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._log = FailureLog(time.monotonic)
 
     def redis_failed(self, kind: str) -> None:
         self._metrics.redis_operation_errors[kind].inc()
+        self._log.failed(kind)
 
     def redis_reconnected(self) -> None:
         self._metrics.redis_reconnect_success.inc()

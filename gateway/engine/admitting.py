@@ -46,11 +46,11 @@ MOST_IN_A_CALL = 200
 
 
 _EVENTS = {
-    "opened": "storm window opened",
-    "storming": "storm window reached its threshold",
-    "spilled": "storm window spilled: its buffer is full and is written",
-    "full": "storm window is full and closes",
-    "recreated": "storm window was forgotten by Redis and is there again",
+    "opened": "Storm window ID given: window opened",
+    "storming": "Storm window ID kept: threshold reached",
+    "spilled": "Storm window ID kept: its buffer is full and is written",
+    "full": "Storm window ID kept: window is full and closes",
+    "recreated": "Storm window ID kept: forgotten by Redis and there again",
 }
 
 

@@ -193,7 +193,11 @@ class Reconciler:
         self._metrics.storm_windows_open.set(self.collecting)
         for expired in claim.expired:
             self._metrics.storm_buffer_expirations.inc()
-            log.info("storm window expired below its threshold", window=expired.id, members=expired.members)
+            log.info(
+                "Storm window ID done: expired below its threshold",
+                window=expired.id,
+                members=expired.members,
+            )
         if claim.expired and writable:
             self._due_at[shard] = now
         for item in claim.items:
@@ -248,7 +252,12 @@ class Reconciler:
     async def _reconcile_window(self, shard: int, window: ClaimedWindow) -> None:
         """Write what is left of a window's members, and confirm it; what its request cannot take is let go."""
         if window.closing:
-            log.info("storm window closed", window=window.id, group=window.group, members=len(window.members))
+            log.info(
+                "Storm window ID done: window closed",
+                window=window.id,
+                group=window.group,
+                members=len(window.members),
+            )
         try:
             try:
                 written = await self._writer.storms.write(
@@ -306,7 +315,7 @@ class Reconciler:
         if due_in >= 0:
             self.due(shard, due_in)
         if written.gone:
-            log.info("storm window is over: its request is closed", window=window.id)
+            log.info("Storm window ID over: its request is closed", window=window.id)
 
     def _confirmer(self, shard: int) -> Callable[[list[Confirmation]], Awaitable[None]]:
         async def confirm(confirmations: list[Confirmation]) -> None:
@@ -328,10 +337,10 @@ class Reconciler:
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)
         log.warning(
-            "request could not be written; it stays in the queue",
+            "request could not be written; it stays in the queue for a retry",
             item=item,
             attempt=attempts,
-            delay=delay,
+            backoff=delay,
             error=str(error),
         )
         await self._store.postpone(shard, item, delay=delay, attempts=attempts)

@@ -35,6 +35,9 @@ GRACE = 4.0
 WINDOW_STEP = 200
 """Windows looked at in one call."""
 
+MOST_TOLD = 100
+"""Windows of others that the log names one by one."""
+
 SWEEP_INTERVAL = 30.0
 """Seconds between two sweeps of a shard, and between two looks for slots that can be forgotten."""
 
@@ -135,8 +138,15 @@ class Repairer:
                 except errors.StoreError:
                     continue
                 if windows and not found[shard]:
-                    self._metrics.storm_buffer_recovered.inc(windows)
-                    log.info("open storm windows were found and go on", shard=shard, windows=windows)
+                    self._metrics.storm_buffer_recovered.inc(len(windows))
+                    for window in windows[:MOST_TOLD]:
+                        log.info("Storm window ID kept: found at the start and goes on", window=window)
+                    if len(windows) > MOST_TOLD:
+                        log.info(
+                            "more storm windows were found and go on",
+                            shard=shard,
+                            windows=len(windows) - MOST_TOLD,
+                        )
                 found[shard] = True
             await asyncio.sleep(SWEEP_INTERVAL if all(found) else STEP)
             closed = [fp for fp in self._ledger.fingerprints() if open_holder(self._index, fp) is None]
@@ -151,17 +161,17 @@ class Repairer:
                         "records without a place in the queue were queued", shard=shard, records=mended
                     )
 
-    async def _mend_windows(self, shard: int) -> int:
-        """Queue the windows that are in no queue; returns how many windows there are."""
-        seen = 0
+    async def _mend_windows(self, shard: int) -> list[str]:
+        """Queue the windows that are in no queue; returns the ids of all that are open."""
+        seen: list[str] = []
         while True:
-            part = await self._store.windows(shard, seen, seen + WINDOW_STEP - 1)
+            part = await self._store.windows(shard, len(seen), len(seen) + WINDOW_STEP - 1)
             if part.mended:
                 log.warning(
                     "windows without a place in the queue were queued", shard=shard, windows=part.mended
                 )
                 self._on_due(shard, 0)
-            seen += len(part.windows)
+            seen += [window.id for window in part.windows]
             if len(part.windows) < WINDOW_STEP:
                 return seen
 

@@ -381,7 +381,14 @@ class StormWriter:
         turn.conflicts += 1
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)
-        log.info("update met a conflict", window=turn.window, attempt=turn.conflicts, delay=delay)
+        stored = self._index.window(turn.window)
+        log.info(
+            "update met a conflict",
+            window=turn.window,
+            resourceVersion=stored.resource_version if stored is not None else "",
+            attempt=turn.conflicts,
+            backoff=delay,
+        )
         await asyncio.sleep(delay)
 
     # --- healing

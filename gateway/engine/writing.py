@@ -183,7 +183,13 @@ class Writer:
         turn.conflicts += 1
         self._metrics.retries["k8s_api"].inc()
         self._metrics.k8s_api_retry_backoff.observe(delay)
-        log.info("update met a conflict", request=str(request.ref), attempt=turn.conflicts, delay=delay)
+        log.info(
+            "update met a conflict",
+            request=str(request.ref),
+            resourceVersion=request.resource_version,
+            attempt=turn.conflicts,
+            backoff=delay,
+        )
         await asyncio.sleep(delay)
         await self._read(request.ref, request.uid, turn)
 

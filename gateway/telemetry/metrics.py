@@ -186,6 +186,10 @@ class Metrics:
         self.k8s_api_request_queue_depth: Final = gauge(
             "k8s_api_request_queue_depth", "Requests waiting to be written to the Kubernetes API."
         )
+        self.k8s_api_request_queue_max_depth: Final = gauge(
+            "k8s_api_request_queue_max_depth",
+            "Waiting requests from which on new ones are refused while writes fail (queue.max_depth).",
+        )
         self.retries: Final = counters(
             "retries", "Operations tried again.", "component", ("redis", "k8s_api", "task")
         )

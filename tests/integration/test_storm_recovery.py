@@ -84,7 +84,7 @@ async def test_one_replica_is_killed_and_one_paused_while_it_closes_the_window(
     # 3 s later one of them closes the window. Its write is on its way, and will take 6 s: it is paused then.
     proxy.set_rules([Rule(Fault.LATE, verbs=("create",), resource=OURS, times=1, seconds=6)])
     await eventually(lambda: proxy.count(Fault.LATE), "the create to be on its way", seconds=20)
-    (closer,) = (replica for replica in living if "storm window closed" in replica.log())
+    (closer,) = (replica for replica in living if "Storm window ID done: window closed" in replica.log())
     (other,) = (replica for replica in living if replica is not closer)
     closer.pause()
     # Its lease ends after 2 s, and the other one writes the request. Members count on it from then on.

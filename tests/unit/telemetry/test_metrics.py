@@ -47,6 +47,7 @@ GAUGES = {
     "gateway_circuit_breaker_state",
     "gateway_fallback_active",
     "gateway_k8s_api_request_queue_depth",
+    "gateway_k8s_api_request_queue_max_depth",
     "gateway_unconfirmed_alerts",
     "gateway_redis_pool_active_connections",
     "gateway_redis_pool_max_size",
