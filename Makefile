@@ -16,9 +16,9 @@ PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --progress-bar off
 BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
-TYPED := gateway rig chaos tests/rig
+TYPED := gateway rig chaos tests/rig scripts/monitoring
 
-.PHONY: help demo test tools lint types fmt bench explore ordeals chaos lock clean
+.PHONY: help demo test tools lint types fmt bench generated explore ordeals chaos lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo 'make tools    only build what the tests need'
 	@echo 'make lint     ruff and the import rules      make fmt      format, and fix what can be fixed'
 	@echo 'make types    mypy                           make bench    throughput, beside a bare handler'
+	@echo 'make generated   dashboards, rules of the objectives and docs/metrics.md from their sources'
 	@echo 'make explore  more schedules of the simulation than the tests try (ARGS: how many, which seeds)'
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
 	@echo 'make ordeals  failures as long as they are promised to be survived, with their figures'
@@ -57,6 +58,9 @@ fmt: $(DEV)
 
 bench: $(DEV)
 	@$(PY) -m tests.bench $(ARGS)
+
+generated: $(DEV)
+	@$(PY) -m scripts.monitoring
 
 explore: $(if $(FAULTS),tools,$(DEV))
 	@$(PY) -m $(if $(FAULTS),tests.faults,tests.simulation) $(ARGS)

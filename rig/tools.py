@@ -114,6 +114,11 @@ TOOLS = (
     # Their module has replace directives, with which Go installs nothing.
     Tool("prometheus", on_path="prometheus", recipe=DebianMember("prometheus", "usr/bin/prometheus")),
     Tool("promtool", on_path="promtool", recipe=DebianMember("prometheus", "usr/bin/promtool")),
+    Tool(
+        "redis-exporter",
+        on_path="prometheus-redis-exporter",
+        recipe=DebianMember("prometheus-redis-exporter", "usr/bin/prometheus-redis-exporter"),
+    ),
     # No program, but a library to be loaded before others; this one is for programs with threads.
     Tool("libfaketime", recipe=DebianMember("libfaketime", "usr/lib/*/faketime/libfaketimeMT.so.1")),
     # The font is for machines that have none: what they draw has no letters.
