@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
+import yaml
 
-from rig.alertmanager import webhook_config
 from rig.api import Api
 from rig.gateway_process import GatewayProcess, trusting
 from rig.issuer import issuing
@@ -110,29 +111,52 @@ def validations(gateway: GatewayProcess) -> float:
 
 
 KINDS = ("basic", "bearer", "jwt", "oauth2", "tokenreview", "mtls")
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 
 
-def http_config(kind: str, senders: Senders, folder: Path) -> dict[str, Any]:
-    """What a receiver of Alertmanager has to say of each mode, as the documents have it."""
+def example(kind: str) -> dict[str, Any]:
+    """The whole configuration of Alertmanager that `deploy/` has for a way to authenticate."""
+    name = "alertmanager.yaml" if kind == "bearer" else f"alertmanager-{kind}.yaml"
+    found: dict[str, Any] = yaml.safe_load((EXAMPLES / name).read_text())
+    return found
+
+
+def here(value: Any, files: Mapping[str, Path]) -> Any:
+    """The same with the files of this test: each path becomes the file of its name."""
+    if isinstance(value, dict):
+        return {key: here(one, files) for key, one in value.items()}
+    return str(files[Path(value).name]) if isinstance(value, str) and value.startswith("/") else value
+
+
+def files_of(kind: str, senders: Senders, folder: Path) -> dict[str, Path]:
+    """What Alertmanager reads, by the names that the examples give it."""
     secret = folder / "secret"
     if kind == "mtls":
-        pair = senders.client
         return {
-            "tls_config": {
-                "ca_file": str(senders.ca.file),
-                "cert_file": str(pair.certificate),
-                "key_file": str(pair.key),
-            }
+            "ca.crt": senders.ca.file,
+            "tls.crt": senders.client.certificate,
+            "tls.key": senders.client.key,
         }
-    if kind == "basic":
-        secret.write_text("s3cret")
-        return {"basic_auth": {"username": "alertmanager", "password_file": str(secret)}}
-    secret.write_text(senders.good(kind).headers["Authorization"].partition(" ")[2])
-    return {"authorization": {"type": "Bearer", "credentials_file": str(secret)}}
+    words = {"basic": "s3cret", "oauth2": "hush"}
+    secret.write_text(words.get(kind) or senders.good(kind).headers["Authorization"].partition(" ")[2])
+    return dict.fromkeys(("gateway-token", "gateway-password", "client-secret", "token"), secret)
+
+
+def test_there_is_an_example_for_each_way_to_authenticate_and_they_differ_in_that_alone() -> None:
+    assert len(list(EXAMPLES.glob("alertmanager*.yaml"))) == len(KINDS)
+    configs = [example(kind) for kind in KINDS]
+    own = []
+    for config in configs:
+        (receiver,) = config["receivers"]
+        (webhook,) = receiver["webhook_configs"]
+        webhook["url"] = webhook["url"].replace("https://", "http://")
+        own.append(webhook.pop("http_config"))
+    assert all(config == configs[0] for config in configs)
+    assert {one.pop("follow_redirects") for one in own} == {False}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_real_alertmanager_delivers(
+async def test_a_real_alertmanager_delivers_with_the_example_for_it(
     start_gateway: StartGateway,
     start_alertmanager: StartAlertmanager,
     redis_server: RedisServer,
@@ -150,15 +174,19 @@ async def test_a_real_alertmanager_delivers(
                 "revocations_file": str(tmp_path / "revoked"),
             }
             settings: dict[str, Any] = {"auth": {"mode": "jwt", "jwt": jwt}}
-            oauth2 = {"client_id": "alertmanager", "client_secret": "hush", "token_url": issuer.token_url}
-            config: dict[str, Any] = {"oauth2": oauth2}
         else:
-            settings, config = senders.settings(kind), http_config(kind, senders, tmp_path)
+            settings = senders.settings(kind)
         gateway = start_gateway(redis=redis_server, cluster=cluster, settings=settings)
-        webhook = {"http_config": {**config, "follow_redirects": False}}
-        alertmanager = start_alertmanager(
-            webhook_config(f"{gateway.url}{PATH}", repeat_interval="1h", webhook=webhook)
-        )
+        config = example(kind)
+        config["route"] |= {"group_wait": "100ms", "group_interval": "300ms"}
+        (webhook,) = config["receivers"][0]["webhook_configs"]
+        meant = urlsplit(webhook["url"])
+        webhook["url"] = gateway.url + meant.path
+        webhook["http_config"] = here(webhook["http_config"], files_of(kind, senders, tmp_path))
+        if kind == "oauth2":
+            webhook["http_config"]["oauth2"]["token_url"] = issuer.token_url
+        assert (meant.scheme, meant.path) == (urlsplit(gateway.url).scheme, PATH)
+        alertmanager = start_alertmanager(config)
         alertmanager.post_alerts([fires(namespace)])
         await eventually(lambda: cluster.requests(namespace), "the request", seconds=20)
         assert [count_of(one) for one in cluster.requests(namespace)] == [1]
