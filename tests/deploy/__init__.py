@@ -1,0 +1,1 @@
+"""What stands in `deploy/`: the image and the chart, held against what they are made for."""
