@@ -19,7 +19,7 @@ import yaml
 from rig.ports import free_port
 from rig.processes import Process
 
-_ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 _IMMEDIATE = {"rules": [{"matchers": ['alertname!=""'], "mode": "immediate"}]}
 
 Wait = Literal["ready", "alive", "no"]
@@ -31,7 +31,8 @@ class GatewayProcess(Process):
 
     Settings are laid over what the ports need, as nested mappings (`{"storm": {"hold": "1s"}}`), and written to a
     file; `sets` are further `--set` arguments. Where neither says anything of `storm`, no alert is held. The
-    environment is the test's, without any `GATEWAY__…`; `program` is what runs in the gateway's place.
+    environment is the test's, without any `GATEWAY__…`; `program` is what runs in the gateway's place, and `tree`
+    where it comes from.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class GatewayProcess(Process):
         sets: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         program: Sequence[str] = (sys.executable, "-m", "gateway"),
+        tree: Path = ROOT,
     ) -> None:
         self.port, self.metrics_port = free_port(), free_port()
         self.metrics_url = f"http://127.0.0.1:{self.metrics_port}"
@@ -66,7 +68,7 @@ class GatewayProcess(Process):
         for assignment in sets:
             command += ["--set", assignment]
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY__")}
-        super().__init__(name, command, folder=folder, env={**inherited, **(env or {})}, cwd=_ROOT)
+        super().__init__(name, command, folder=folder, env={**inherited, **(env or {})}, cwd=tree)
 
     def start(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
         """Writes the configuration, starts it and waits; raises `Died` or `TimeoutError` with the end of its log."""
