@@ -18,7 +18,7 @@ BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
 TYPED := gateway rig chaos tests/rig scripts/monitoring
 
-.PHONY: help demo test tools lint types fmt bench generated explore ordeals chaos lock clean
+.PHONY: help demo test tools lint types fmt bench generated explore ordeals chaos chart lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
 	@echo 'make ordeals  failures as long as they are promised to be survived, with their figures'
 	@echo 'make chaos    rehearses failures and judges what comes of them: results/chaos/report.html (ARGS: which; --full)'
+	@echo 'make chart    the Helm chart as a package, in dist; renews the schema of its values first'
 	@echo 'make lock     newest versions into the lock files      make clean    remove what was made here'
 
 demo: $(BASE)
@@ -70,6 +71,11 @@ ordeals: tools
 
 chaos: tools
 	@$(PY) -m chaos run $(ARGS)
+
+chart: $(DEV)
+	@$(PY) scripts/chart_schema.py
+	@$(PY) -m rig.tools helm
+	@"$$($(PY) -c 'from rig.tools import find; print(find("helm"))')" package deploy/helm/gateway --destination dist
 
 lock: $(VENV)/.created
 	@$(INSTALL) uv

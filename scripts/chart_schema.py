@@ -1,6 +1,6 @@
 """Puts the JSON Schema of the gateway's configuration into that of the chart's values, so that Helm checks both.
 
-    python scripts/chart_schema.py
+    python scripts/chart_schema.py        (make chart)
 
 The rest of `values.schema.json` is written by hand and stays as it is. Descriptions and defaults are left to
 `gateway config schema`.

@@ -100,7 +100,7 @@ def test_the_version_is_the_gateways() -> None:
 
 def test_the_schema_of_the_values_holds_that_of_the_configuration() -> None:
     text = FILE.read_text()
-    assert text == composed(json.loads(text)), "run: python scripts/chart_schema.py"
+    assert text == composed(json.loads(text)), "run: make chart"
 
 
 @pytest.mark.parametrize(
