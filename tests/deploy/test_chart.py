@@ -196,6 +196,8 @@ def test_every_selector_finds_the_pods_that_it_means_and_no_others(rendered: dic
                 if wanted.items() <= one["metadata"]["labels"].items()
             ]
             (service,) = services
+            # The rules ask for this name of the job.
+            assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "gateway"
             ports = {port["name"] for port in service["spec"]["ports"]}
             assert {end["port"] for end in monitor["spec"]["endpoints"]} <= ports
 
@@ -305,10 +307,9 @@ def test_dashboards_and_rules_are_those_of_the_monitoring_folder(helm: Path, tmp
         (deploy / "monitoring" / folder).mkdir(parents=True)
     dashboard = {"title": "Gateway", "panels": [{"expr": 'x{a="{{ b }}"}'}]}
     (deploy / "monitoring" / "dashboards" / "traffic_now.json").write_text(json.dumps(dashboard))
-    group = {
-        "name": "gateway",
-        "rules": [{"alert": "Down", "expr": "up == 0", "annotations": {"a": "{{ $value }}"}}],
-    }
+    annotations = {"runbook_url": "docs/operations/alerts/Down.md", "summary": "{{ $value }}"}
+    alert = {"alert": "Down", "expr": "up == 0", "annotations": annotations}
+    group = {"name": "gateway", "rules": [alert, {"record": "a", "expr": "b"}]}
     (deploy / "monitoring" / "rules" / "alerts.yaml").write_text(yaml.safe_dump({"groups": [group]}))
     (deploy / "monitoring" / "rules" / "alerts_test.yaml").write_text(yaml.safe_dump({"tests": []}))
     (deploy / "monitoring" / "stack" / "compose.yaml").write_text("services: {}\n")
@@ -327,6 +328,11 @@ def test_dashboards_and_rules_are_those_of_the_monitoring_folder(helm: Path, tmp
         assert json.loads(board["data"]["traffic_now.json"]) == dashboard
         rule = one_of(objects, "PrometheusRule")
         assert rule["metadata"]["name"] == "alerts-alerts"
+        found = rule["spec"]["groups"][0]["rules"][0]["annotations"]
+        assert (
+            found.pop("runbook_url") == f"https://git.example/gateway/blob/main/{annotations['runbook_url']}"
+        )
+        found["runbook_url"] = annotations["runbook_url"]
         assert rule["spec"] == {"groups": [group]}
 
 

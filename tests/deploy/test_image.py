@@ -1,6 +1,6 @@
 """The image, as far as it can be looked at without a container engine.
 
-What installs it, `deploy/install.sh`, runs in `.ci/run` with the wheel and the source distribution.
+What installs it, `deploy/install.sh`, runs in `.ci/run` with the source distribution.
 """
 
 from __future__ import annotations
