@@ -77,7 +77,9 @@ def test_what_the_prometheus_operator_reads_is_valid(chart: Chart, api: Api) -> 
     for name in ("servicemonitors", "prometheusrules"):
         api.install_crd(CRDS / f"{OPERATOR}_{name}.yaml")
     objects = chart.objects(values("everything"))
-    assert "servicemonitor.monitoring.coreos.com/alerts created" in dry_run(api, objects)
+    said = dry_run(api, objects)
+    assert "servicemonitor.monitoring.coreos.com/alerts created" in said
+    assert "prometheusrule.monitoring.coreos.com/alerts-gateway-alerts created" in said
 
 
 @pytest.mark.parametrize("name", [one.stem for one in VALUES])
