@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+WORKERS ?= 4
 ARGS ?=
 FAULTS ?=
 ORDEALS := $(addprefix tests/integration/test_,$(addsuffix .py,redis_under_load redis_garbage redis_sentinel \
@@ -16,7 +16,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --progress-bar off
 BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
-TYPED := gateway rig chaos tests/rig scripts/monitoring
+TYPED := gateway chaos tests/rig scripts/monitoring
 
 .PHONY: help demo test tools lint types fmt bench generated explore ordeals chaos chart lock clean
 .DELETE_ON_ERROR:
@@ -43,7 +43,7 @@ test: tools
 
 tools: $(DEV)
 	@echo 'The components that tests and rehearsals run on:'
-	@$(PY) -m rig.tools
+	@$(PY) -m chaos.rig.tools
 
 lint: $(DEV)
 	@$(BIN)/ruff check .
@@ -74,8 +74,8 @@ chaos: tools
 
 chart: $(DEV)
 	@$(PY) scripts/chart_schema.py
-	@$(PY) -m rig.tools helm
-	@"$$($(PY) -c 'from rig.tools import find; print(find("helm"))')" package deploy/helm/gateway --destination dist
+	@$(PY) -m chaos.rig.tools helm
+	@"$$($(PY) -c 'from chaos.rig.tools import find; print(find("helm"))')" package deploy/helm/gateway --destination dist
 
 lock: $(VENV)/.created
 	@$(INSTALL) uv

@@ -16,11 +16,11 @@ from chaos import collecting, reports, validating
 from chaos.cluster.settings import Place
 from chaos.cluster.way import cluster_way
 from chaos.local.way import local_way
+from chaos.rig.processes import end_everything
 from chaos.running import campaign, told
 from chaos.scenario import Scenario
 from chaos.scenarios import ALL, BY_NAME
 from chaos.verdicts import Verdict
-from rig.processes import end_everything
 
 RESULTS = Path("results") / "chaos"
 

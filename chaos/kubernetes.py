@@ -17,8 +17,8 @@ from typing import Self
 import aiohttp
 
 from chaos.alerts import Json
-from rig import tools
-from rig.processes import Process
+from chaos.rig import tools
+from chaos.rig.processes import Process
 
 RESOURCE = "/apis/remediation.kubernaut.io/v1alpha1"
 

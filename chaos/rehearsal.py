@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from chaos.alerts import Json, Problem
 from chaos.exposition import Page
 from chaos.injections import Injection
+from chaos.rig.waiting import eventually
 from chaos.scenario import Scenario
 from chaos.sending import Answer, Load, Sender
 from chaos.sight import Sight
 from chaos.verdicts import Criterion, Figure, Limit, Span, Verdict
 from chaos.ways import Way
-from rig.waiting import eventually
 
 
 class Rehearsal:

@@ -22,4 +22,4 @@ compile pyproject.toml --extra embedded --output-file requirements.lock "$@"
 compile requirements-build.in --constraints requirements.lock --output-file requirements-build.lock "$@"
 compile pyproject.toml requirements-build.in --extra embedded --extra dev \
     --constraints requirements.lock --constraints requirements-build.lock --output-file requirements-dev.lock "$@"
-compile rig/wheels.in --no-deps --output-file rig/wheels.lock "$@"
+compile chaos/rig/wheels.in --no-deps --output-file chaos/rig/wheels.lock "$@"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from rig import processes
+from chaos.rig import processes
 
 pytest_plugins = ["tests.rig.fixtures"]
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import yaml
 
 from chaos.faults.rules import Rule
-from rig.api import Api
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig.api import Api
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
 _ROOT = Path(__file__).parents[2]
 

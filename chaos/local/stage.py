@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from chaos.faults.process import FaultProxyProcess
+from chaos.rig.cluster import Cluster
+from chaos.rig.fake_clock import FakeClock
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.sentinel import SentinelGroup
+from chaos.rig.toxiproxy import Proxy, Toxiproxy
 from chaos.scenario import Scenario
 from chaos.sight import Target
-from rig.cluster import Cluster
-from rig.fake_clock import FakeClock
-from rig.gateway_process import GatewayProcess
-from rig.processes import Process
-from rig.redis_server import RedisServer
-from rig.sentinel import SentinelGroup
-from rig.toxiproxy import Proxy, Toxiproxy
 
 GATEWAY = (sys.executable, "-m", "gateway")
 TOKEN, ADMIN_TOKEN = "chaos-sender", "chaos-admin"

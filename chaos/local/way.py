@@ -14,11 +14,11 @@ from chaos.injections import Injection
 from chaos.kubernetes import Kubernetes
 from chaos.local.acts import ACTS, Undo
 from chaos.local.stage import ADMIN_TOKEN, GATEWAY, TOKEN, Stage
+from chaos.rig.cluster import Cluster
+from chaos.rig.fake_clock import sweep
+from chaos.rig.tools import ToolMissing, find
 from chaos.scenario import Scenario
 from chaos.sight import Target
-from rig.cluster import Cluster
-from rig.fake_clock import sweep
-from rig.tools import ToolMissing, find
 
 
 class LocalWay:

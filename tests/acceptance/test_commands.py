@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.ports import free_port
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.ports import free_port
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.integration.commands import FINDING, OK, UNREACHABLE, USAGE, gateway, printed
 from tests.integration.sight import count_of, resolved_at
 from tests.rig.fixtures import StartGateway

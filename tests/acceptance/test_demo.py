@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rig import tools
-from rig.ports import free_port
-from rig.processes import Process
-from rig.waiting import wait_until
+from chaos.rig import tools
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
+from chaos.rig.waiting import wait_until
 from tests.integration.commands import COMMAND, OK, ROOT, environment, gateway
 from tests.rig.fixtures import require
 

@@ -34,13 +34,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rig import processes
-from rig.cluster import Cluster
-from rig.gateway_process import GatewayProcess
-from rig.ports import free_port
-from rig.processes import Process
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig import processes
+from chaos.rig.cluster import Cluster
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.bench import access, storms
 from tests.bench.load import PATH, alert, idle, writes
 

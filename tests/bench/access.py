@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rig.gateway_process import GatewayProcess
-from rig.processes import Process
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.bench.load import PATH
 from tests.unit.web.auth.tokens import pem, signing, token
 

@@ -20,11 +20,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rig import processes
-from rig.gateway_process import GatewayProcess
-from rig.processes import Process
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig import processes
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.bench.load import PATH, alert, idle, writes
 
 ROOT = Path(__file__).parents[2]

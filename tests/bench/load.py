@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rig.gateway_process import GatewayProcess
+from chaos.rig.gateway_process import GatewayProcess
 
 PATH = "/v1/webhooks/prometheus"
 

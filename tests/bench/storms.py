@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rig.api import GROUP_PATH, Api
-from rig.cluster import Cluster
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig.api import GROUP_PATH, Api
+from chaos.rig.cluster import Cluster
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.bench.load import PATH, alert, idle, writes
 
 SIZES = (10, 30, 100, 300, 1000)

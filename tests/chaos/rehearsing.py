@@ -9,10 +9,10 @@ from pathlib import Path
 from chaos.kubernetes import Kubernetes
 from chaos.local.stage import GATEWAY
 from chaos.local.way import LocalWay
+from chaos.rig.cluster import Cluster
 from chaos.running import play, told
 from chaos.scenarios import BY_NAME
 from chaos.verdicts import Verdict
-from rig.cluster import Cluster
 
 
 async def rehearse(name: str, cluster: Cluster, folder: Path, *, program: Sequence[str] = GATEWAY) -> Verdict:

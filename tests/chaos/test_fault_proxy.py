@@ -18,10 +18,10 @@ import pytest
 from chaos.faults.proxy import FaultProxy
 from chaos.faults.rules import Fault, Rule
 from chaos.faults.upstream import Upstream
-from rig.api import MERGE_PATCH, Api
-from rig.processes import Died, Process
-from rig.redis_server import RedisServer
-from rig.waiting import eventually, wait_until
+from chaos.rig.api import MERGE_PATCH, Api
+from chaos.rig.processes import Died, Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually, wait_until
 from tests.rig.fixtures import StartFaultProxy, StartGateway
 
 # What a client sees of a connection that is reset, whether it was writing or reading.

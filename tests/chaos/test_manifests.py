@@ -15,10 +15,10 @@ import yaml
 from chaos.faults.rules import rules_from_json
 from chaos.injections import Injection
 from chaos.local.acts import ACTS
+from chaos.rig.api import Api
 from chaos.rules import MANIFESTS, fault_rules, manifest, toxics
 from chaos.scenario import Scenario
 from chaos.scenarios import ALL
-from rig.api import Api
 
 ROOT = Path(__file__).parents[2]
 CRDS = ROOT.parent / "shared" / "fixtures" / "crds"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from chaos.rig.cluster import Cluster
 from chaos.scenarios import BY_NAME
-from rig.cluster import Cluster
 from tests.chaos.rehearsing import mutated, rehearse
 
 StartCluster = Callable[[], Cluster]

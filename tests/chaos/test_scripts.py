@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 from tests.rig.fixtures import require
 
 ROOT = Path(__file__).parents[2]

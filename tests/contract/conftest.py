@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from chaos.rig.api import Api
 from gateway.dev.kubernetes import EmbeddedKubernetes
-from rig.api import Api
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from rig.api import GROUP_PATH, MERGE_PATCH, Api
+from chaos.rig.api import GROUP_PATH, MERGE_PATCH, Api
 
 Json = dict[str, Any]
 FINGERPRINT = "a" * 64

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from rig.api import CRD_FILE, GROUP_PATH, JSON_PATCH, MERGE_PATCH, Api
-from rig.waiting import wait_until
+from chaos.rig.api import CRD_FILE, GROUP_PATH, JSON_PATCH, MERGE_PATCH, Api
+from chaos.rig.waiting import wait_until
 from tests.contract.speaking import (
     Json,
     a_request,

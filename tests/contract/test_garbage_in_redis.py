@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 import redis
 
+from chaos.rig.garbage import WAYS, Spoil, another_type
+from chaos.rig.redis_server import RedisServer
 from gateway.errors import StoreError
 from gateway.model import Hold
 from gateway.state.client import Client
@@ -16,8 +18,6 @@ from gateway.state.keys import Keys
 from gateway.state.rates import RateWindows
 from gateway.state.records import Admission, Confirmation, Kind, Note, Standing, WindowConfirmation
 from gateway.state.store import RedisStore, window_item
-from rig.garbage import WAYS, Spoil, another_type
-from rig.redis_server import RedisServer
 
 RULE = Hold(2, 200, 200, 1000, False, 2, 10)
 AT = "2026-01-31T09:00:00.000000000Z"

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chaos.rig.redis_server import RedisServer
 from gateway.model import Hold
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.records import IMMEDIATE, Admission, Kind
 from gateway.state.store import HURRY_STEP, RedisStore
-from rig.redis_server import RedisServer
 
 AT = "2026-01-01T00:00:00.000000000Z"
 LATE = 3600.0

@@ -15,6 +15,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from chaos.rig.api import GROUP_PATH, Api
+from chaos.rig.cluster import Cluster as ControlPlane
+from chaos.rig.cluster import user_access
+from chaos.rig.waiting import eventually
 from gateway.errors import (
     KubeAlreadyExists,
     KubeConflict,
@@ -37,10 +41,6 @@ from gateway.kube.reflector import Pace, Reflector, request_reflectors
 from gateway.kube.stored import Stored
 from gateway.model import RequestRef, Severity, Signal
 from gateway.resilience.breakers import Outcome
-from rig.api import GROUP_PATH, Api
-from rig.cluster import Cluster as ControlPlane
-from rig.cluster import user_access
-from rig.waiting import eventually
 
 TERMINAL = ("Completed", "Failed")
 AT = "2026-01-31T09:00:00.000000000Z"

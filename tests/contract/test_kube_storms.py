@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.rig.api import GROUP_PATH, Api
+from chaos.rig.waiting import eventually
 from gateway.errors import KubeAlreadyExists, KubeConflict, KubeNotFound, KubeUnavailable
 from gateway.kube import objects, storms
 from gateway.kube.client import Cluster
@@ -21,8 +23,6 @@ from gateway.kube.reflector import request_reflectors
 from gateway.kube.stored import Stored
 from gateway.kube.storms import Change, Newcomer, Storm
 from gateway.model import RequestRef, Severity, Signal
-from rig.api import GROUP_PATH, Api
-from rig.waiting import eventually
 
 AT = "2026-01-31T09:00:00.000000000Z"
 LATER = "2026-01-31T09:01:00.000000000Z"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from rig import tools
-from rig.api import Api
+from chaos.rig import tools
+from chaos.rig.api import Api
 from tests.contract.speaking import a_request
 from tests.rig.fixtures import require
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.rig.redis_server import RedisServer
 from gateway.model import Hold
 from gateway.state.client import Client
 from gateway.state.keys import Keys
@@ -34,7 +35,6 @@ from gateway.state.records import (
     WindowState,
 )
 from gateway.state.store import RedisStore
-from rig.redis_server import RedisServer
 from tests.simulation.twin import Twin
 
 FINGERPRINTS = [f"{digit}" * 64 for digit in "abcdef"]

@@ -12,9 +12,9 @@ import pytest
 import redis
 import yaml
 
-from rig.api import Api
-from rig.processes import Process
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.processes import Process
+from chaos.rig.waiting import eventually
 from tests.deploy.charts import CHART, Chart, config_text, one_of, values
 from tests.integration.sight import PATIENT, adds_up, fires, send_one
 from tests.rig.fixtures import StartGateway, require

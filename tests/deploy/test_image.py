@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
 from tests.deploy.charts import ROOT, Chart, pod, values
 from tests.deploy.dockerfiles import Context, Stage, stages
 from tests.integration.sight import adds_up, fires, send_one, settled

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rig.api import Api
-from rig.cluster import Cluster
+from chaos.rig.api import Api
+from chaos.rig.cluster import Cluster
 from tests.deploy.charts import ROOT, VALUES, WHERE, Chart, Json, values, workload
 from tests.rig.fixtures import require
 

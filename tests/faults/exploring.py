@@ -20,9 +20,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rig.api import Api
-from rig.cluster import Cluster
-from rig.processes import end_everything
+from chaos.rig.api import Api
+from chaos.rig.cluster import Cluster
+from chaos.rig.processes import end_everything
 from tests.faults.running import Result, play
 from tests.faults.schedules import draw
 

@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig.api import Api
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.waiting import eventually
 from tests.faults.schedules import Effect, Schedule, Step, Target
 from tests.faults.stage import Stage
 from tests.integration.judging import Judgement, Room, judged

@@ -22,12 +22,12 @@ import redis
 
 from chaos.faults.process import FaultProxyProcess
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.garbage import WAYS
-from rig.gateway_process import GatewayProcess
-from rig.processes import Process
-from rig.redis_server import RedisServer
-from rig.toxiproxy import Toxiproxy
+from chaos.rig.api import Api
+from chaos.rig.garbage import WAYS
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.toxiproxy import Toxiproxy
 from tests.faults.schedules import LASTING_IN_ITSELF, REPLICAS, Kind, Schedule, Step, Target
 from tests.integration.filling import Filler
 from tests.integration.ordeals import SETTINGS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api
+from chaos.rig.api import Api
 from tests.faults.running import Result, play
 from tests.faults.schedules import Kind, draw
 from tests.rig.fixtures import require

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from rig.api import MERGE_PATCH, Api, Json
-from rig.cluster import FALLBACK_NAMESPACE, write_kubeconfig
+from chaos.rig.api import MERGE_PATCH, Api, Json
+from chaos.rig.cluster import FALLBACK_NAMESPACE, write_kubeconfig
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"

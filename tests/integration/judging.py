@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chaos.rig.api import Api
 from gateway.cli.sentlog import Attempt, read
-from rig.api import Api
 from tests.integration.commands import gateway
 
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from rig.gateway_process import GatewayProcess
-from rig.waiting import eventually
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.waiting import eventually
 
 CLOSED = 0.0
 STANDING = 16

@@ -21,10 +21,10 @@ from typing import Any
 
 import aiohttp
 
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.waiting import eventually
 from gateway.cli.sentlog import Attempt, Writer
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.waiting import eventually
 from tests.integration.commands import gateway
 from tests.integration.load import PATH
 from tests.integration.sight import body, fires, settled

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rig.api import Api
+from chaos.rig.api import Api
 
 RESOURCES = "/apis/remediation.kubernaut.io/v1alpha1/namespaces/{}/remediationrequests"
 

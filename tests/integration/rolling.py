@@ -14,7 +14,7 @@ from typing import Final
 
 import aiohttp
 
-from rig.gateway_process import GatewayProcess
+from chaos.rig.gateway_process import GatewayProcess
 from tests.integration.load import PATH
 from tests.integration.sight import body, fires
 

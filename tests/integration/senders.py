@@ -11,8 +11,8 @@ from typing import Any
 
 import bcrypt
 
-from rig.api import Api
-from rig.certificates import Authority, Pair
+from chaos.rig.api import Api
+from chaos.rig.certificates import Authority, Pair
 from tests.unit.web.auth.tokens import mangled, pem, signing, tampered, token, unsigned
 
 AUDIENCE = "alert-gateway"

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from rig.api import Api, Json
-from rig.gateway_process import GatewayProcess
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, alert, webhook
 
 PATIENT = {"server": {"ack_wait": "5s"}}

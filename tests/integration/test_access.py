@@ -20,11 +20,11 @@ import pytest
 import redis
 import yaml
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess, trusting
-from rig.issuer import issuing
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess, trusting
+from chaos.rig.issuer import issuing
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.commands import gateway as command
 from tests.integration.load import PATH
 from tests.integration.senders import MODES, Senders, Shown

@@ -17,9 +17,9 @@ from typing import Any
 
 from chaos.faults.certificates import issue
 from chaos.faults.upstream import load_certificate
-from rig.api import Api, Json
-from rig.redis_server import RedisServer
-from rig.waiting import eventually, wait_until
+from chaos.rig.api import Api, Json
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually, wait_until
 from tests.integration.commands import gateway as command
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import settled

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from chaos.faults.rules import Fault, Rule
-from rig.alertmanager import Alertmanager, webhook_config
-from rig.api import Api
-from rig.asking import ask_json
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.alertmanager import Alertmanager, webhook_config
+from chaos.rig.api import Api
+from chaos.rig.asking import ask_json
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.commands import FINDING, OK, gateway, printed
 from tests.integration.forwarding import Forwarder, Labels, forwarding, key
 from tests.integration.sight import count_of, resolved_at, settled

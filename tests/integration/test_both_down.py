@@ -11,10 +11,10 @@ import pytest
 
 from chaos.faults.process import FaultProxyProcess
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.kubernetes_sight import watching
 from tests.integration.lengths import FULL
 from tests.integration.ordeals import SETTINGS, ordeal

@@ -7,10 +7,10 @@ import statistics
 import time
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.sight import (
     PATIENT,
     adds_up,
@@ -69,7 +69,7 @@ async def test_ten_throttled_writes_open_the_breaker_and_all_is_written_soon_aft
     assert ready == 200
     assert not json.loads(text)["components"]["kubernetes"]["ok"]
     await eventually(
-        lambda: proxy.count("throttled") >= asked + 2, "two probes that are throttled, too", seconds=20
+        lambda: proxy.count("throttled") >= asked + 2, "two probes that are throttled, too", seconds=40
     )
     assert proxy.count("throttled") <= asked + 3  # none of the twenty was tried
     assert gateway.metric("gateway_k8s_api_request_queue_depth") == 30

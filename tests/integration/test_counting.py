@@ -6,9 +6,9 @@ import json
 import urllib.request
 from typing import Any
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import Books, alert, flood, webhook
 from tests.integration.rivals import repeatedly, rival_writer
 from tests.rig.fixtures import StartGateway

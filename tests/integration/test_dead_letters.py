@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually, wait_until
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually, wait_until
 from tests.integration.sight import PATIENT, adds_up, fires, send_one, settled, words
 from tests.integration.test_counting import check_marks
 from tests.rig.fixtures import StartGateway

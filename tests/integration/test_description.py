@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import async_playwright
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.described import Described
 from tests.integration.sight import PATIENT, fires, send_one
 from tests.integration.windows import STEADY, pods, quick

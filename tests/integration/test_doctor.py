@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
+from chaos.rig.api import CRD_FILE, Api
+from chaos.rig.cluster import FALLBACK_NAMESPACE, USER, Cluster
+from chaos.rig.fake_clock import FakeClock
+from chaos.rig.ports import free_port
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from gateway.cli import main
 from gateway.cli.output import Exit
 from gateway.dev.cluster import EmbeddedCluster
-from rig.api import CRD_FILE, Api
-from rig.cluster import FALLBACK_NAMESPACE, USER, Cluster
-from rig.fake_clock import FakeClock
-from rig.ports import free_port
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
 from tests.integration.commands import gateway
 from tests.rig.fixtures import StartGateway, StartRedis, StartRedisCluster, StartSentinel
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api, Json
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.sight import PATIENT, fires, send_one, settled, status_of
 from tests.integration.test_dead_letters import Verdict
 from tests.integration.windows import STEADY

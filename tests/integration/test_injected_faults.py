@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.ports import free_port
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from gateway.resilience.faults import MODES, FaultMode, FaultTarget
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.ports import free_port
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
 from tests.integration.commands import FINDING, OK, UNREACHABLE, USAGE, printed
 from tests.integration.commands import gateway as command
 from tests.integration.kubernetes_sight import watching

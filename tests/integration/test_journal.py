@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.ports import free_port
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.ports import free_port
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import body, fires, send, settled, words
 from tests.integration.test_stopping import Load, within

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api, Json
-from rig.gateway_process import GatewayProcess
-from rig.processes import Process
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.commands import COMMAND, FINDING, OK, ROOT, environment, gateway, printed
 from tests.integration.sight import settled
 from tests.integration.test_counting import check_marks

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.judging import Room, judged
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, Load

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api, Json
-from rig.cluster import ADMIN_TOKEN, USER, Cluster, user_access, write_kubeconfig
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.cluster import ADMIN_TOKEN, USER, Cluster, user_access, write_kubeconfig
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.sight import adds_up, fires, send_one, settled
 from tests.integration.test_counting import check_marks
 from tests.rig.fixtures import StartGateway
@@ -136,7 +136,11 @@ async def test_credentials_that_are_refused_are_loaded_again_until_they_are_righ
     await adds_up(cluster, namespace, [1])
     await settled(gateway)
     assert time.monotonic() - renewed < 30
-    assert component(gateway, "kubernetes") == {"ok": True, "detail": ""}
+    await eventually(
+        lambda: component(gateway, "kubernetes") == {"ok": True, "detail": ""},
+        "the watches to go on",
+        seconds=30,
+    )
 
 
 async def test_a_missing_crd_is_told_and_alerts_are_written_when_it_is_installed(

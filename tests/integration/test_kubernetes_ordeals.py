@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.cluster import Cluster
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.cluster import Cluster
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.kubernetes_sight import watching
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
@@ -28,6 +28,8 @@ from tests.rig.fixtures import StartFaultProxy, StartGateway
 OURS = "remediationrequests"
 ETCD = seconds(12, 30)
 FREEZE = seconds(8, 120)
+PATIENT = {**SETTINGS, "redis": {"timeout": "250ms"}}
+"""Redis is well here: with less, two pauses of a busy machine in a row would be a 503, as Kubernetes is away."""
 INACTIVITY = 100.0
 """Seconds after which a silent watch counts as dead."""
 
@@ -40,7 +42,7 @@ async def test_an_api_server_that_is_killed_and_comes_back_over_the_same_data(
 ) -> None:
     plane = start_cluster()
     plane.api.create_namespace("prod-api")
-    gateways = [start_gateway(redis=redis_server, cluster=plane, settings=SETTINGS) for _ in range(2)]
+    gateways = [start_gateway(redis=redis_server, cluster=plane, settings=PATIENT) for _ in range(2)]
 
     async with (
         watching(*gateways) as sight,
@@ -81,7 +83,7 @@ async def test_an_etcd_that_stops_answering_and_goes_on_where_it_was(
     """The API server takes calls and does not answer them; what it was asked to write it may write later."""
     plane = start_cluster()
     plane.api.create_namespace("prod-api")
-    gateways = [start_gateway(redis=redis_server, cluster=plane, settings=SETTINGS) for _ in range(2)]
+    gateways = [start_gateway(redis=redis_server, cluster=plane, settings=PATIENT) for _ in range(2)]
 
     async with (
         watching(*gateways) as sight,
@@ -114,7 +116,7 @@ async def test_every_tenth_answer_is_lost_after_the_write(
     tmp_path: Path,
 ) -> None:
     proxy = start_fault_proxy(cluster, seed=7)
-    gateways = [start_gateway(redis=redis_server, cluster=proxy, settings=SETTINGS) for _ in range(2)]
+    gateways = [start_gateway(redis=redis_server, cluster=proxy, settings=PATIENT) for _ in range(2)]
 
     async with watching(*gateways) as sight, ordeal(gateways, cluster, namespace, tmp_path) as test:
         began = time.monotonic()
@@ -142,7 +144,7 @@ async def test_watches_that_fall_silent_cost_nothing_and_are_replaced_when_they_
 ) -> None:
     """A request is closed while nobody can see it; that is seen when the watches go on, or are new ones."""
     proxy = start_fault_proxy(cluster)
-    gateways = [start_gateway(redis=redis_server, cluster=proxy, settings=SETTINGS) for _ in range(2)]
+    gateways = [start_gateway(redis=redis_server, cluster=proxy, settings=PATIENT) for _ in range(2)]
     await eventually(lambda: proxy.count("open watches") == 4, "both to watch requests and namespaces")
     aside = send_one(gateways[0], fires(namespace, "aside"))
 
@@ -186,7 +188,7 @@ async def test_an_api_that_never_answers_opens_the_breaker_and_keeps_nobody_wait
 ) -> None:
     """With Redis there, alerts are queued at once; what hangs is performed all the same, and must count once."""
     proxy = start_fault_proxy(cluster)
-    gateways = [start_gateway(redis=redis_server, cluster=proxy, settings=SETTINGS) for _ in range(2)]
+    gateways = [start_gateway(redis=redis_server, cluster=proxy, settings=PATIENT) for _ in range(2)]
 
     async with (
         watching(*gateways) as sight,

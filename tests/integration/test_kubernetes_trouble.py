@@ -9,11 +9,11 @@ from collections.abc import Callable
 import pytest
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.cluster import Cluster
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.cluster import Cluster
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import (
     PATIENT,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.integration.load import PATH, webhook
 from tests.integration.sight import body, fires
 from tests.rig.fixtures import StartGateway

@@ -11,8 +11,8 @@ import os
 import pytest
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
 from tests.integration.load import PATH, flood
 from tests.integration.rivals import rival_writer
 from tests.integration.sight import adds_up, body, fires, kubectl_counts, settled

@@ -10,12 +10,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 
+from chaos.rig.api import Json
+from chaos.rig.cluster import Cluster
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from gateway.kube import objects
 from gateway.model import Severity, Signal
-from rig.api import Json
-from rig.cluster import Cluster
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import body, fires, settled, status_of
 from tests.rig.fixtures import StartGateway

@@ -15,10 +15,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.commands import gateway as command
 from tests.integration.load import PATH
 from tests.integration.senders import Senders, Shown, bearer

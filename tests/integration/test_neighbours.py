@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, alert, webhook
 from tests.integration.rivals import RESOURCES
 from tests.rig.fixtures import StartGateway

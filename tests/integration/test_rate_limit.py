@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from rig.alertmanager import webhook_config
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.alertmanager import webhook_config
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import PATIENT, adds_up, ask, body, counts, fires
 from tests.rig.fixtures import StartAlertmanager, StartGateway, StartRedis, StartRedisCluster

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from chaos.rig.api import MERGE_PATCH, Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from gateway.cli.doctor import kubernetes
 from gateway.config.settings import Kubernetes
 from gateway.resilience.diagnosis import Grade
-from rig.api import MERGE_PATCH, Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
 from tests.integration.accounts import Account, verbs
 from tests.integration.rivals import RESOURCES, rival_writer
 from tests.integration.senders import Senders

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.processes import Died, Process
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from gateway.recording.lines import Entry
 from gateway.recording.reading import read
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.processes import Died, Process
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
 from tests.integration.commands import COMMAND, ROOT, USAGE, environment, gateway, printed
 from tests.integration.load import PATH, alert, flood, webhook
 from tests.rig.fixtures import StartGateway

@@ -6,8 +6,8 @@ import asyncio
 import time
 from pathlib import Path
 
-from rig.api import Api
-from rig.redis_cluster import RedisCluster
+from chaos.rig.api import Api
+from chaos.rig.redis_cluster import RedisCluster
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import fires, send_one
 from tests.rig.fixtures import StartGateway, StartRedisCluster

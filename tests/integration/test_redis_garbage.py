@@ -9,9 +9,9 @@ from pathlib import Path
 
 import redis
 
-from rig.api import Api
-from rig.garbage import WAYS
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.garbage import WAYS
+from chaos.rig.redis_server import RedisServer
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
 from tests.integration.windows import total

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.toxiproxy import Proxy
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.toxiproxy import Proxy
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.rig.fixtures import StartGateway, StartToxiproxy

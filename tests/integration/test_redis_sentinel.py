@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
+from chaos.rig.api import Api
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.sight import fires, send_one
 from tests.rig.fixtures import StartGateway, StartSentinel

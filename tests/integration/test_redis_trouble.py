@@ -7,9 +7,9 @@ import json
 import time
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, flood
 from tests.integration.sight import (
     PATIENT,

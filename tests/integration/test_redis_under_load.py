@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from rig.api import Api
-from rig.redis_server import RedisServer, Source
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer, Source
 from tests.integration.filling import Filler
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal

@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 
-from rig.api import Api
-from rig.certificates import Authority
-from rig.gateway_process import GatewayProcess, trusting
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.certificates import Authority
+from chaos.rig.gateway_process import GatewayProcess, trusting
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import body, count_of, fires
 from tests.rig.fixtures import StartGateway

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
 from tests.rig.fixtures import StartGateway
 
 TOKEN = "s" * 32

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import adds_up, body, fires
 from tests.rig.fixtures import StartGateway

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api, Json
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.sight import (
     PATIENT,
     adds_up,

@@ -17,9 +17,9 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
 from tests.integration.sight import fires, send
 from tests.integration.windows import STEADY, pods, quick
 from tests.rig.fixtures import StartGateway, StartRedis

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import aiohttp
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, Books
 from tests.integration.sight import PATIENT, adds_up, ask, body, counts, fires, send_one, settled
 from tests.integration.test_counting import check_marks

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api, Json
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import PATIENT, body, fires, send, send_one, settled, words
 from tests.integration.windows import (

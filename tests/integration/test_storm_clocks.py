@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from rig.api import Api
-from rig.fake_clock import FakeClock
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.fake_clock import FakeClock
+from chaos.rig.redis_server import RedisServer
 from tests.integration.sight import fires, send, send_one, settled
 from tests.integration.windows import STEADY, once, pods, quick, stands, windows_in
 from tests.rig.fixtures import StartGateway, StartRedis

@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import time
 
-from rig.api import GROUP_PATH, Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import GROUP_PATH, Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.rivals import repeatedly, rival_writer
 from tests.integration.sight import count_of, fires, resolved, send, send_one, settled
 from tests.integration.windows import (

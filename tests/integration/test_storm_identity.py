@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import flood, webhook
 from tests.integration.sight import fires, idle
 from tests.integration.test_identity import POLICY, TERMS, mixed

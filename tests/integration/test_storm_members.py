@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-from rig.api import Api, Json
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import flood
-from tests.integration.sight import PATIENT, body, fires, resolved, send, send_one, settled, words
+from tests.integration.sight import PATIENT, body, fires, resolved, send, send_one, settled, status_of, words
 from tests.integration.windows import (
     member_counts,
     once,
@@ -147,9 +147,8 @@ async def test_a_deleted_aggregated_request_is_no_longer_counted_on(
     (first,) = await stands(cluster, namespace, storms=[once(0, 1, 2)])
     await settled(gateway)
     cluster.delete_request(namespace, first["metadata"]["name"])
-    await eventually(
-        lambda: send_one(gateway, fires(namespace, "p9"))["outcome"] == "buffered", "the watch to go on"
-    )
+    await eventually(lambda: status_of(gateway)["requests"] == 0, "the deletion to be seen")
+    assert send_one(gateway, fires(namespace, "p9"))["outcome"] == "buffered"
     (next_window,) = windows_in(send(gateway, *pods(namespace, 0, 1, 2))[1])
     (request,) = await stands(cluster, namespace, storms=[once(0, 1, 2, 9)])
     await settled(gateway)

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from chaos.faults.rules import Fault, Rule
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import body, fires, send, send_one, settled
 from tests.integration.windows import (
@@ -66,7 +66,8 @@ async def test_one_replica_is_killed_and_one_paused_while_it_closes_the_window(
     number: int,
 ) -> None:
     proxy = start_fault_proxy(cluster)
-    settings = quick() | {"queue": {"lease": "2s"}}
+    # Longer than a gateway needs to come back.
+    settings = quick(hold="8s", inactivity="8s") | {"queue": {"lease": "2s"}}
     replicas = [start_gateway(redis=redis_server, cluster=proxy, settings=settings) for _ in range(number)]
     verdicts = []
 
@@ -81,7 +82,7 @@ async def test_one_replica_is_killed_and_one_paused_while_it_closes_the_window(
     for pod, replica in zip((6, 7, 8, 9, 0), itertools.cycle(living)):
         verdicts.append(send_one(replica, fires(namespace, f"p{pod}")))
     assert len(windows_in(verdicts)) == 1
-    # 3 s later one of them closes the window. Its write is on its way, and will take 6 s: it is paused then.
+    # 8 s later one of them closes the window. Its write is on its way, and will take 6 s: it is paused then.
     proxy.set_rules([Rule(Fault.LATE, verbs=("create",), resource=OURS, times=1, seconds=6)])
     await eventually(lambda: proxy.count(Fault.LATE), "the create to be on its way", seconds=20)
     (closer,) = (replica for replica in living if "Storm window ID done: window closed" in replica.log())

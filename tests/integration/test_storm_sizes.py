@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import flood
 from tests.integration.sight import body, fires, settled
 from tests.integration.windows import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.sight import PATIENT, fires, send, send_one, settled, words
 from tests.integration.windows import (
     once,

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.rolling import STORMY, Sending, Service
 from tests.integration.sight import settled
 from tests.integration.test_counting import check_marks

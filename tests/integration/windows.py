@@ -10,10 +10,10 @@ from typing import Any
 
 import redis
 
-from rig.api import Api, Json
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
+from chaos.rig.api import Api, Json
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.rivals import repeatedly
 from tests.integration.sight import count_of, fires
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from rig.gateway_process import GatewayProcess
-from rig.prometheus import Prometheus
-from rig.waiting import eventually
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.prometheus import Prometheus
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, alert, webhook
 from tests.integration.sight import resolved
 

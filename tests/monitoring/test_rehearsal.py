@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rig.api import Api
-from rig.gateway_process import GatewayProcess
-from rig.prometheus import Prometheus, scrape_config
-from rig.waiting import eventually
+from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.prometheus import Prometheus, scrape_config
+from chaos.rig.waiting import eventually
 from tests.integration.commands import gateway as command
 from tests.integration.test_dead_letters import Verdict
 from tests.monitoring import logql

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rig.alertmanager import webhook_config
-from rig.asking import Refused
-from rig.waiting import wait_until
+from chaos.rig.alertmanager import webhook_config
+from chaos.rig.asking import Refused
+from chaos.rig.waiting import wait_until
 from tests.rig.fixtures import StartAlertmanager
 
 ALERT = {"labels": {"alertname": "DiskFull", "namespace": "shop"}, "annotations": {"summary": "full"}}

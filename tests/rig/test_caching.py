@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rig import progress
-from rig.caching import BuildFailed, cached, make
+from chaos.rig import progress
+from chaos.rig.caching import BuildFailed, cached, make
 
 
 class Sample:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rig.api import Api, ApiError
-from rig.cluster import FALLBACK_NAMESPACE, Cluster, user_access
+from chaos.rig.api import Api, ApiError
+from chaos.rig.cluster import FALLBACK_NAMESPACE, Cluster, user_access
 from tests.rig.fixtures import require
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from rig.api import Api
-from rig.fake_clock import FakeClock, sweep
-from rig.gateway_process import GatewayProcess
-from rig.redis_server import RedisServer
-from rig.waiting import wait_until
+from chaos.rig.api import Api
+from chaos.rig.fake_clock import FakeClock, sweep
+from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import wait_until
 from tests.rig.fixtures import StartGateway, StartRedis
 
 DAY = 86_400.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rig.api import Api
-from rig.processes import Died
-from rig.redis_server import RedisServer
+from chaos.rig.api import Api
+from chaos.rig.processes import Died
+from chaos.rig.redis_server import RedisServer
 from tests.rig.fixtures import StartGateway
 
 

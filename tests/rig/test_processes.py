@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rig.ports import free_port
-from rig.processes import Died, Process
-from rig.waiting import wait_until
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Died, Process
+from chaos.rig.waiting import wait_until
 
 _ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def test_ending_a_process_ends_what_it_started_too(tmp_path: Path) -> None:
 def test_a_test_run_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     script = f"""
         import pathlib, time
-        from rig.processes import Process
+        from chaos.rig.processes import Process
         process = Process("child", ["sleep", "1000"], folder=pathlib.Path({str(tmp_path)!r}))
         process.start()
         print(process.pid, flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rig.processes import Process
+from chaos.rig.processes import Process
 
 _PAGE = b"""<!doctype html><title>page</title><p id="it">unmade</p>
 <script>document.getElementById("it").textContent = "made by " + [1, 2, 3].map(n => n * 2).join("-")</script>"""

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rig.alertmanager import webhook_config
-from rig.asking import Refused
-from rig.prometheus import scrape_config
-from rig.waiting import wait_until
+from chaos.rig.alertmanager import webhook_config
+from chaos.rig.asking import Refused
+from chaos.rig.prometheus import scrape_config
+from chaos.rig.waiting import wait_until
 from tests.rig.fixtures import StartAlertmanager, StartPrometheus
 
 RULES = {

@@ -7,8 +7,8 @@ import redis
 from redis.cluster import ClusterNode
 from redis.exceptions import AskError, MovedError, TryAgainError
 
-from rig.redis_cluster import SLOTS, RedisCluster
-from rig.waiting import wait_until
+from chaos.rig.redis_cluster import SLOTS, RedisCluster
+from chaos.rig.waiting import wait_until
 from tests.rig.fixtures import StartRedisCluster
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 
-from rig.redis_server import RedisServer
+from chaos.rig.redis_server import RedisServer
 from tests.rig.fixtures import StartRedisExporter
 
 

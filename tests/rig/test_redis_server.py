@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from rig.redis_server import RedisServer, Source
+from chaos.rig.redis_server import RedisServer, Source
 from tests.rig.fixtures import StartRedis
 
 # The wheel is enough for everything; a redis-server on PATH is tried as well where there is one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from rig.waiting import wait_until
+from chaos.rig.waiting import wait_until
 from tests.rig.fixtures import StartSentinel
 
 

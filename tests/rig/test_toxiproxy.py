@@ -10,8 +10,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rig.redis_server import RedisServer
-from rig.toxiproxy import Proxy
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.toxiproxy import Proxy
 from tests.rig.fixtures import StartToxiproxy
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import redis
 from redis import exceptions as redis_errors
 
+from chaos.rig.fake_clock import FakeClock
+from chaos.rig.redis_server import RedisServer, blocking_client
 from gateway.state.scripting import Scripts
-from rig.fake_clock import FakeClock
-from rig.redis_server import RedisServer, blocking_client
 from tests.rig.fixtures.stores import StartRedis
 
 _DAY = 1767225600  # 2026-01-01, which `moment` of the simulation counts from

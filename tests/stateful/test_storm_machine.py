@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from rig.fake_clock import FakeClock
+from chaos.rig.fake_clock import FakeClock
 from tests.rig.fixtures.stores import StartRedis
 from tests.stateful.frozen import FrozenRedis
 from tests.stateful.machine import Loss, Peace, StormMachine, Trouble

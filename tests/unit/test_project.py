@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[2]
-_LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock", "rig/wheels.lock"]
+_LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock", "chaos/rig/wheels.lock"]
 
 # Put together here, so that this file may be checked as well.
 _REGISTRIES = [

@@ -13,12 +13,12 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from chaos.rig.waiting import eventually
 from gateway.config.reload import Source
 from gateway.intake.payload import decode
 from gateway.intake.reading import Rejected
 from gateway.rules import Rules
 from gateway.telemetry.metrics import Metrics
-from rig.waiting import eventually
 
 NOW = "2026-01-31T09:00:00.000000000Z"
 DENY_B = """{matchers: ['team="b"'], action: deny, reason: team_b}"""

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from chaos.rig.redis_server import RedisServer
 from gateway.cli import main
 from gateway.model import Severity, Signal
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.records import Admission, Kind
 from gateway.state.store import RedisStore
-from rig.redis_server import RedisServer
 
 FIRST, SECOND = "1a" * 32, "2b" * 32
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
+from chaos.rig.processes import Process
+from chaos.rig.waiting import wait_until
 from gateway.cli import main
 from gateway.cli.receiving import size
 from gateway.cli.record import _address
 from gateway.recording.lines import Entry
 from gateway.recording.reading import read
-from rig.processes import Process
-from rig.waiting import wait_until
 from tests.unit.cli.fakes import FakeGateway
 
 PATH = "/v1/webhooks/prometheus"

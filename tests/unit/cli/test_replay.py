@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import gateway
+from chaos.rig.processes import Process
+from chaos.rig.waiting import wait_until
 from gateway.cli import main, sending
 from gateway.cli.playing import alerts_of
 from gateway.cli.sentlog import read
 from gateway.recording.lines import Entry, Header, encode
-from rig.processes import Process
-from rig.waiting import wait_until
 from tests.unit.cli.fakes import FakeGateway, Post, accepted, fingerprint
 
 UNAVAILABLE = (503, {"detail": "neither Redis nor Kubernetes could take it"})

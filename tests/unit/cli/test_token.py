@@ -11,10 +11,10 @@ from typing import Any
 import jwt
 import pytest
 
+from chaos.rig.issuer import issuing
+from chaos.rig.redis_server import RedisServer
 from gateway.cli import main
 from gateway.web.auth.revocations import read_entries
-from rig.issuer import issuing
-from rig.redis_server import RedisServer
 from tests.unit.web.auth.tokens import pem
 
 AWAY = "redis://127.0.0.1:9/0"

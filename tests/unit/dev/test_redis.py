@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from chaos.rig.waiting import wait_until
 from gateway.dev import redis
 from gateway.dev.redis import EmbeddedRedis, RedisFailed, RedisMissing, find_binary
-from rig.waiting import wait_until
 
 
 def executable(path: Path, text: str = "#!/bin/sh\nexit 1\n") -> Path:

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 import yaml
 
+from chaos.rig.waiting import eventually
 from gateway.dev.kubernetes import EmbeddedKubernetes
 from gateway.dev.kubernetes.kinds import NAMESPACES
-from rig.waiting import eventually
 from tests.unit.dev.conftest import WIDGETS
 
 WHERE = "/apis/example.com/v1/namespaces/home/widgets"

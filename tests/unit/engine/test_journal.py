@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from chaos.rig.waiting import eventually
 from gateway.engine import journal as journaling
 from gateway.engine.entries import Entry
 from gateway.engine.inheriting import inherit
 from gateway.engine.journal import Journal
 from gateway.engine.ledger import Ledger, Slot
 from gateway.engine.logbook import Logbook
-from rig.waiting import eventually
 from tests.unit.engine.journals import THREE, Source
 
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from chaos.rig.waiting import eventually
 from gateway.errors import KubeError, KubeExpired, KubeForbidden, KubeUnavailable
 from gateway.kube.decoding import Change, Event, Page
 from gateway.kube.index import Index
@@ -18,7 +19,6 @@ from gateway.kube.observing import NullObserver
 from gateway.kube.reflector import Pace, Phase, Reflector, RequestSink
 from gateway.kube.stored import Space, Stored
 from gateway.model import RequestRef
-from rig.waiting import eventually
 
 PACE = Pace(first_wait=0.001, longest_wait=0.002)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from gateway.config.settings import Redis
 from gateway.errors import StoreRefused, StoreUnsure
 from gateway.resilience.breakers import Breaker, Outcome, Policy
 from gateway.state.access import Access
 from gateway.state.client import Client
-from rig.redis_server import RedisServer
-from rig.waiting import eventually
 from tests.rig.fixtures import StartRedis
 
 KEYS = ("gw:{0}:queue", "gw:{0}:sentinel")

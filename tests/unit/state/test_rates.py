@@ -10,12 +10,12 @@ import msgspec
 import pytest
 import redis
 
+from chaos.rig.redis_server import RedisServer
 from gateway.errors import StoreError
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.rates import RateWindows
 from gateway.state.scripting import FLAGS_SINCE
-from rig.redis_server import RedisServer
 from tests.rig.fixtures import StartRedis
 
 pack = msgspec.msgpack.encode

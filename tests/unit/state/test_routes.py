@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from chaos.faults.certificates import issue
+from chaos.rig.ports import free_port
+from chaos.rig.redis_server import RedisServer
 from gateway.config.settings import Redis, RedisSentinel, RedisTLS
 from gateway.errors import StoreError, StoreRefused
 from gateway.state.access import Access
 from gateway.state.client import Client
-from rig.ports import free_port
-from rig.redis_server import RedisServer
 from tests.rig.fixtures import StartRedis, StartRedisCluster, StartSentinel
 
 

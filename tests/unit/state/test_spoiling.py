@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from chaos.rig.redis_server import RedisServer
 from gateway.errors import StoreRefused, StoreUnsure
 from gateway.resilience.breakers import Breaker, Outcome, Policy
 from gateway.resilience.faults import Fault, FaultMode, FaultPoint, FaultTarget
 from gateway.state.client import Client
-from rig.redis_server import RedisServer
 
 POLICY = Policy(failure_rate=0.5, window=10.0, min_calls=3, open_for=2.0)
 NOTE = ("gw:{0}:note:x",)

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from chaos.rig.redis_server import RedisServer
 from gateway.errors import StoreError
 from gateway.state.client import Client
 from gateway.state.tokens import TokenHashes
-from rig.redis_server import RedisServer
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from rig.waiting import eventually
+from chaos.rig.waiting import eventually
 from tests.unit.web.harness import FakeEngine, Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from chaos.rig.waiting import eventually
 from gateway.web import answers
 from gateway.web.connections import OTHER_FILES, affordable
-from rig.waiting import eventually
 from tests.unit.web.harness import WEBHOOK, FakeEngine, Serve, Service
 
 BODY = {"alerts": [{"labels": {"alertname": "A"}}]}

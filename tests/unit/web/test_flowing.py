@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from chaos.rig.waiting import eventually
 from gateway.web.flowing import Flowing
 from gateway.web.problems import Problem, Reason
-from rig.waiting import eventually
 
 
 class Source:

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
+from chaos.rig.waiting import eventually
 from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError, NotDurable
 from gateway.intake.reading import Intake
@@ -25,7 +26,6 @@ from gateway.web import recording
 from gateway.web.recording import Recorder
 from gateway.web.reports import About
 from gateway.web.service import Web
-from rig.waiting import eventually
 from tests.unit.web.harness import NOW, WEBHOOK, FakeEngine, Service
 
 ALERT = {"labels": {"alertname": "A", "namespace": "n"}}

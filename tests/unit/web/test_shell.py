@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rig.waiting import eventually
+from chaos.rig.waiting import eventually
 from tests.unit.web.harness import FakeEngine, Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"

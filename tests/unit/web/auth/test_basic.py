@@ -8,10 +8,10 @@ import argon2
 import bcrypt
 import pytest
 
+from chaos.rig.clocks import Clock
 from gateway.errors import ConfigurationError
 from gateway.web.auth.basic import WAITING, Basic, matches, read_users
 from gateway.web.auth.identities import Credentials, Identity, Refusal, Result
-from rig.clocks import Clock
 from tests.unit.web.harness import Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"

@@ -11,12 +11,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from chaos.rig.issuer import Issuer, issuing
+from chaos.rig.waiting import eventually
 from gateway.errors import ConfigurationError
 from gateway.web.auth.jwt import ids
 from gateway.web.auth.keys import read_keys
 from gateway.web.ports import Backends
-from rig.issuer import Issuer, issuing
-from rig.waiting import eventually
 from tests.unit.web.auth.tokens import (
     EC,
     ED,

@@ -11,13 +11,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from chaos.rig.certificates import Authority, Pair
+from chaos.rig.waiting import eventually
 from gateway.config.settings import AuthMode
 from gateway.errors import ConfigurationError
 from gateway.web.auth.identities import Credentials, Identity, Refusal, Result
 from gateway.web.auth.mtls import Mtls
 from gateway.web.service import Web
-from rig.certificates import Authority, Pair
-from rig.waiting import eventually
 from tests.unit.web.harness import Serve, Service
 
 WEBHOOK = "/v1/webhooks/prometheus"

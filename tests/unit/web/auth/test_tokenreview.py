@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from chaos.rig.clocks import Clock
 from gateway.config.settings import AuthMode, ReviewAccess, TokenReview
 from gateway.errors import KubeForbidden
 from gateway.model import TokenOwner
 from gateway.web.auth.identities import Credentials, Identity, Refusal, Result
 from gateway.web.auth.tokenreview import AT_ONCE, TokenReviews
 from gateway.web.ports import Backends
-from rig.clocks import Clock
 from tests.unit.web.harness import Serve
 
 ALERTMANAGER = "system:serviceaccount:monitoring:alertmanager"

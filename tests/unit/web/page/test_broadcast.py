@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
+from chaos.rig.waiting import eventually
 from gateway.web.page.broadcast import FAREWELL, HEARTBEAT, Broadcast
 from gateway.web.problems import Problem
-from rig.waiting import eventually
 
 INTERVAL = 0.02
 

@@ -15,13 +15,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from chaos.rig.waiting import eventually
 from gateway import errors
 from gateway.engine.reports import RecentRequest, WindowReport, WindowState
 from gateway.resilience.faults import Fault, FaultMode, FaultPoints, FaultTarget
 from gateway.web.page.broadcast import MOST
 from gateway.web.page.overview import MOST_WINDOWS
 from gateway.web.page.serving import FILES
-from rig.waiting import eventually
 from tests.integration.described import Described
 from tests.unit.web.harness import NOW, FakeEngine, Serve, Service
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from rig.waiting import wait_until
+from chaos.rig.waiting import wait_until
 
 _GUARD = """
 import os, signal, sys

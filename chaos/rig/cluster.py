@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
-from rig import tools
-from rig.api import Api
-from rig.certificates import elliptic_private_key
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig import tools
+from chaos.rig.api import Api
+from chaos.rig.certificates import elliptic_private_key
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
 ADMIN_TOKEN = "rig-admin"
 USER_TOKEN = "rig-gateway"

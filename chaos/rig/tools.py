@@ -1,7 +1,7 @@
 """Where each program of the rig comes from. A new component is a new row of `TOOLS`.
 
-    python -m rig.tools [NAME ...]          makes what is missing, with progress; all without names
-    python -m rig.tools --list [NAME ...]   makes nothing, and tells what is here
+    python -m chaos.rig.tools [NAME ...]          makes what is missing, with progress; all without names
+    python -m chaos.rig.tools --list [NAME ...]   makes nothing, and tells what is here
 
 Fixtures call `find`, which looks and never builds: a test has a time limit, and building takes minutes. What cannot
 be had is listed and makes the command fail where `CI` is set; elsewhere the tests that need it are skipped, loudly.
@@ -19,11 +19,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig import debian
-from rig.building import GoInstall, GoModule, WheelMember
-from rig.caching import BuildFailed, Recipe, cached, make
-from rig.debian import DebianMember
-from rig.progress import Progress
+from chaos.rig import debian
+from chaos.rig.building import GoInstall, GoModule, WheelMember
+from chaos.rig.caching import BuildFailed, Recipe, cached, make
+from chaos.rig.debian import DebianMember
+from chaos.rig.progress import Progress
 
 _KUBERNETES = "1.34.4"
 
@@ -208,7 +208,7 @@ def _brought(tool: Tool, progress: Progress) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Brings (or lists) the programs named, or all; returns the exit code: 1 if one is missing and `CI` is set."""
-    parser = argparse.ArgumentParser(prog="python -m rig.tools", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m chaos.rig.tools", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(_BY_NAME)}")
     parser.add_argument("--list", action="store_true", help="only tell what is here")
     options = parser.parse_args(arguments)

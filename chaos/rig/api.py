@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from rig import tools
-from rig.waiting import wait_until
+from chaos.rig import tools
+from chaos.rig.waiting import wait_until
 
 Json = dict[str, Any]
 
-CRD_FILE = Path(__file__).parents[1] / "deploy" / "crds" / "remediationrequests.yaml"
+CRD_FILE = Path(__file__).parents[2] / "deploy" / "crds" / "remediationrequests.yaml"
 GROUP_PATH = "/apis/remediation.kubernaut.io/v1alpha1"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from rig import tools
+from chaos.rig import tools
 
 _SHARED = Path("/dev/shm")
 

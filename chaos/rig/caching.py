@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from rig import progress
+from chaos.rig import progress
 
 
 class BuildFailed(Exception):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from rig import tools
-from rig.asking import answers, ask_json
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig import tools
+from chaos.rig.asking import answers, ask_json
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
 Kind = Literal["latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data"]
 Stream = Literal["upstream", "downstream"]

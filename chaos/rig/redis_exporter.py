@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rig import tools
-from rig.asking import answers
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig import tools
+from chaos.rig.asking import answers
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
 
 class RedisExporter(Process):

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig import progress
-from rig.caching import BuildFailed, cache_folder, digest, last_lines, locked
+from chaos.rig import progress
+from chaos.rig.caching import BuildFailed, cache_folder, digest, last_lines, locked
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import yaml
 
-from rig import tools
-from rig.asking import answers, ask, ask_json
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig import tools
+from chaos.rig.asking import answers, ask, ask_json
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
 Config = str | Mapping[str, Any]
 """alertmanager.yml: its text, or its content."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import redis
 
-from rig import tools
-from rig.ports import free_port
-from rig.processes import Process
-from rig.redis_server import RedisServer, Source, blocking_client
-from rig.waiting import wait_until
+from chaos.rig import tools
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
+from chaos.rig.redis_server import RedisServer, Source, blocking_client
+from chaos.rig.waiting import wait_until
 
 _REPLICATION = {
     "repl-diskless-sync": "yes",

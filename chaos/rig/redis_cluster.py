@@ -10,9 +10,9 @@ from typing import cast
 
 import redis
 
-from rig.ports import free_port
-from rig.redis_server import RedisServer, Source
-from rig.waiting import wait_until
+from chaos.rig.ports import free_port
+from chaos.rig.redis_server import RedisServer, Source
+from chaos.rig.waiting import wait_until
 
 SLOTS = 16384
 _BUS = 10_000

@@ -3,7 +3,7 @@
 An API server costs some 400 MB and seconds of both cores, so pytest's workers share one; tests keep apart by
 namespaces. It must not end with the worker that happened to start it: a small process of its own holds it,
 
-    python -m rig.shared FOLDER
+    python -m chaos.rig.shared FOLDER
 
 and every worker holds a shared lock on a file in that folder as long as it lives. When the holder gets that lock for
 itself, nobody is left, whatever ended them, and it ends too.
@@ -19,12 +19,12 @@ import time
 import traceback
 from pathlib import Path
 
-from rig.api import Api
-from rig.cluster import ADMIN_TOKEN, Cluster
-from rig.processes import end_everything, lasting_pids
-from rig.waiting import wait_until
+from chaos.rig.api import Api
+from chaos.rig.cluster import ADMIN_TOKEN, Cluster
+from chaos.rig.processes import end_everything, lasting_pids
+from chaos.rig.waiting import wait_until
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 class SharedCluster:
@@ -55,7 +55,7 @@ class SharedCluster:
             if not ready.exists() and not failed.exists():
                 with (self.folder / "holder.log").open("ab") as log:
                     self._holder = subprocess.Popen(
-                        [sys.executable, "-m", "rig.shared", str(self.folder)],
+                        [sys.executable, "-m", "chaos.rig.shared", str(self.folder)],
                         cwd=_ROOT,
                         stdin=subprocess.DEVNULL,
                         stdout=log,

@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import yaml
 
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _IMMEDIATE = {"rules": [{"matchers": ['alertname!=""'], "mode": "immediate"}]}
 
 Wait = Literal["ready", "alive", "no"]

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rig import progress
-from rig.caching import BuildFailed, cache_folder, digest, last_lines, locked
+from chaos.rig import progress
+from chaos.rig.caching import BuildFailed, cache_folder, digest, last_lines, locked
 
 _HERE = Path(__file__).parent
 _WHEELS = _HERE / "wheels.lock"

@@ -12,9 +12,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rig import tools
-from rig.ports import free_port
-from rig.processes import Process
+from chaos.rig import tools
+from chaos.rig.ports import free_port
+from chaos.rig.processes import Process
 
 Source = Literal["any", "path", "wheel", "seven"]
 
