@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 LEAST_FAILURES: Final = 3
 """One slow answer is no outage, however few calls there were; two in a row may still be one moment's."""
-LONGEST_PAUSE: Final = 15.0
-"""Seconds between two probes at the most, whatever the dependency asks for: within so many it has to be noticed that it
-is back."""
+LONGEST_PAUSE: Final = 10.0
+"""Seconds between two probes at the most, whatever the dependency asks for: within 15 s of its return everything has to
+go on."""
 PATIENCE: Final = 1.5
 """By so much longer than the last time a dependency is left alone that answers a probe with `THROTTLED`."""
 LONGEST_REASON: Final = 300

@@ -110,6 +110,6 @@ async def test_an_api_that_throttles_every_write_costs_no_alert_and_is_left_alon
     # Ten before the breaker opens, and those that were under way then.
     assert writes <= 10 + 8
     assert not FULL or 1 - writes / alerts >= 0.97
-    # After 5, 7.5 and 11.25 s, then every 15 s.
-    assert probes <= 3 + THROTTLE / 15
+    # After 5 and 7.5 s, then every 10 s.
+    assert probes <= 3 + THROTTLE / 10
     assert gateway.metric("gateway_recovery_duration_seconds_count", component="k8s_api") == 1

@@ -81,12 +81,7 @@ async def test_who_asks_to_be_left_alone_is_asked_ever_more_rarely() -> None:
     assert await probes(time, breaker, [busy], interval=None) == [
         5.0,
         12.5,
-        23.75,
-        38.75,
-        53.75,
-        68.75,
-        83.75,
-        98.75,
+        *(22.5 + 10 * n for n in range(8)),
     ]
 
 
