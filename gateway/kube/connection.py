@@ -160,6 +160,8 @@ class Connection:
         self._session: _Session | None = None
         self._reloading = asyncio.Lock()
         self._no_reload_before = 0.0
+        self.date = ""
+        """The `Date` of the last answer to a call: the API server's clock, in whole seconds."""
 
     async def open(self) -> None:
         """Loads the configuration; raises `ConfigurationError` if there is none that can be used."""
@@ -235,6 +237,7 @@ class Connection:
         limits = aiohttp.ClientTimeout(total=limit, sock_connect=self.timeouts.connect)
         async with self._using(session), await self._request(session, call, limits) as response:
             seen.code = response.status
+            self.date = response.headers.get("Date", "")
             body = await response.read()
             if 200 <= response.status < 300:
                 return body

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ def environment() -> dict[str, str]:
 
 
 def gateway(
-    *arguments: str, folder: Path | None = None, seconds: float = 60
+    *arguments: str, folder: Path | None = None, seconds: float = 60, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; in `folder`, or in the root of the tree."""
+    """Run a command to its end; in `folder`, or in the root of the tree; `env` is added to its environment."""
     return subprocess.run(
         [*COMMAND, *arguments],
         capture_output=True,
@@ -31,7 +32,7 @@ def gateway(
         timeout=seconds,
         check=False,
         cwd=folder or ROOT,
-        env=environment(),
+        env=environment() | dict(env or {}),
     )
 
 

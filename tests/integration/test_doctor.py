@@ -24,6 +24,7 @@ from gateway.dev.cluster import EmbeddedCluster
 from tests.integration.commands import gateway
 from tests.rig.fixtures import StartGateway, StartRedis, StartRedisCluster, StartSentinel
 
+ALERTMANAGER_FILE = Path(__file__).parents[2] / "deploy" / "examples" / "alertmanager.yaml"
 PATIENT = "redis.timeout=1s"
 """So that a busy machine is no slow Redis."""
 REQUEST_VERBS = ["get", "list", "watch", "create", "patch", "delete"]
@@ -106,14 +107,14 @@ def test_where_all_is_well_it_says_so(
         "configuration/settings",
         *(f"redis/{check}" for check in ("connection", "version", "role", "eviction", "persistence")),
         *(f"redis/{check}" for check in ("memory", "scripts", "clock", "latency")),
-        *(f"kubernetes/{check}" for check in ("connection", "crd", "crd-fields", "permissions")),
+        *(f"kubernetes/{check}" for check in ("connection", "clock", "crd", "crd-fields", "permissions")),
         *(f"kubernetes/{check}" for check in ("namespaces", "fallback-namespace", "writes", "latency")),
     )
     assert tuple(checks) == wanted
 
     words = ["--kubeconfig", str(cluster.kubeconfig), "--set", f"redis.url={redis.url}", "--set", PATIENT]
     assert main(["doctor", *words]) == Exit.OK
-    assert "All is well: 18 checks." in capsys.readouterr().out
+    assert "All is well: 19 checks." in capsys.readouterr().out
     with redis.client() as client:
         assert client.dbsize() == 0
     assert cluster.requests(FALLBACK_NAMESPACE) == []
@@ -140,6 +141,20 @@ def test_with_nobody_there_it_says_so_and_what_to_do(
     assert "2 wrong, 0 warnings: 3 checks." in shown
     assert "Wrong; what to do:\n  redis connection (127.0.0.1:" in shown
     assert "secret" not in shown
+
+
+def test_the_webhooks_of_an_alertmanager_are_judged_by_the_configuration_of_the_gateway(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").write_text("alertmanager:" + 40 * "a")
+    theirs = tmp_path / "alertmanager.yml"
+    theirs.write_text(ALERTMANAGER_FILE.read_text().replace("max_alerts: 0", "max_alerts: 10"))
+    words = ["doctor", "--kubeconfig", "nowhere", "--alertmanager-config", str(theirs)]
+    words += ["--set", "auth.mode=bearer", "--set", f"auth.tokens_file={tmp_path}/tokens"]
+    assert main(words) == Exit.FINDING
+    shown = capsys.readouterr().out
+    assert "alertmanager max-alerts (receiver gateway): set max_alerts to 0" in shown
+    assert "fits auth.mode bearer" in shown
 
 
 def test_a_configuration_that_cannot_be_used_ends_it_with_every_fault(
@@ -358,6 +373,28 @@ def test_a_missing_permission_is_named_with_its_namespace(
 
     grant(plane.api, [requests_rule(*REQUEST_VERBS)])
     wait_until(lambda: bad(doctor.kubernetes(user)) == {}, "the role to be in force", every=0.2)
+
+
+def test_a_clock_that_differs_from_that_of_the_cluster_is_a_warning(
+    cluster: Api, fake_clock: FakeClock
+) -> None:
+    fake_clock.step(90)
+    words = ("doctor", "--kubeconfig", str(cluster.kubeconfig), "-o", "json")
+    done = gateway(*words, "--set", "redis.url=redis://127.0.0.1:1/0", env=fake_clock.env)
+    checks = {check["check"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["clock"]["result"] == "warning"
+    assert "s behind this machine's" in checks["clock"]["found"]
+
+
+def test_permission_for_reviews_is_asked_for_where_they_are_needed(
+    doctor: Doctor, start_cluster: Callable[[], Cluster]
+) -> None:
+    plane = start_cluster()
+    user = plane.user_api()
+    assert "reviews" not in doctor.kubernetes(user)
+    review = "auth.mode=tokenreview"
+    assert doctor.kubernetes(plane.api, review)["reviews"] == "ok"
+    assert doctor.kubernetes(user, review)["reviews"] == "wrong"
 
 
 def test_an_account_that_is_not_known_is_wrong(doctor: Doctor, cluster: Api, tmp_path: Path) -> None:

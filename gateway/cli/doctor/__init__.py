@@ -1,9 +1,14 @@
-"""`gateway doctor`: what is wrong with the configuration, Redis and Kubernetes, where, and what to do about it.
+"""`gateway doctor`: what is wrong with the configuration, Redis, Kubernetes and an Alertmanager's configuration, where,
+and what to do about it.
 
+    configured    what there is to say about the gateway's own configuration
+    alertmanager  … and about an Alertmanager's that posts to it
+    receivers     … which webhooks that has                                (pure, but for the files)
     redis         what is asked of Redis
     kubernetes    what is asked of the API server
     permissions   … what the account may do there
     schema        … and whether requests fit its definition of them    (pure)
+    clocks        … and what its clock says                                (pure)
     timing        limits of time, latencies
 
 Every check ends in bounded time with a `Diagnosis`; a dependency that is dead or hangs is a finding like any other.
@@ -13,8 +18,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import arguments, output
@@ -28,10 +33,12 @@ EXAMPLES = """\
 examples:
   gateway doctor --config gateway.yaml
   gateway doctor --set redis.url=redis://redis:6379/0 --kubeconfig kubeconfig
+  gateway doctor --config gateway.yaml --alertmanager-config alertmanager.yml
   gateway doctor --output json | jq '.checks[] | select(.result != "ok")'
 
 Run it where the gateway runs, with the gateway's own configuration and account: it looks with their eyes. It changes
 nothing: what it creates in Kubernetes is only rehearsed there, and in Redis it deletes two keys that nobody writes.
+Of an Alertmanager only the file is looked at: the webhooks whose path is one of the gateway's.
 A check that cannot be made, say because the account may not ask, is a warning and says so.
 
 Exit code 0: all well, or only warnings; 1: something is wrong, a dependency that does not answer included; 2: the
@@ -46,12 +53,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "doctor",
         help="check the configuration, Redis and Kubernetes, and say what to do",
-        description="Check the configuration, Redis and Kubernetes: what is wrong, where, and what to do.",
+        description="Check the configuration, Redis, Kubernetes and, if given, an Alertmanager's configuration: what "
+        "is wrong, where, and what to do.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="short for --set kubernetes.kubeconfig=FILE")
     parser.add_argument("--context", metavar="NAME", help="short for --set kubernetes.context=NAME")
+    parser.add_argument(
+        "--alertmanager-config",
+        type=Path,
+        metavar="FILE",
+        help="check the webhooks of this Alertmanager configuration, too",
+    )
     arguments.add_config_options(parser)
     output.add_output_option(parser)
     parser.set_defaults(run=run)
@@ -59,6 +73,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Look at everything, print what was found, and return 1 if anything is wrong."""
+    from gateway.cli.doctor import alertmanager
+    from gateway.cli.doctor.configured import configured
     from gateway.errors import ConfigurationError
     from gateway.resilience.diagnosis import Diagnosis, Grade
 
@@ -81,7 +97,10 @@ def run(args: argparse.Namespace) -> Exit:
             ]
         )
         return Exit.USAGE
-    found = [*configured(settings, str(args.config or "no file")), *asyncio.run(_examine(settings))]
+    found = configured(settings, str(args.config or "no file"))
+    if args.alertmanager_config is not None:
+        found += alertmanager.examine(args.alertmanager_config, settings)
+    found += asyncio.run(_examine(settings))
     if args.output == "json":
         _print_json(found)
     else:
@@ -89,68 +108,16 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.FINDING if any(one.grade is Grade.WRONG for one in found) else Exit.OK
 
 
-def configured(settings: Settings, source: str) -> list[Diagnosis]:
-    """What there is to say about a configuration that can be used; `source` is where it comes from."""
-    from gateway.resilience.diagnosis import Diagnosis, Grade
-
-    found = [Diagnosis("configuration", "settings", source, Grade.OK, "can be used")]
-    found += [
-        Diagnosis(
-            "configuration", "files", key, Grade.WRONG, f"{path} cannot be read", "see that it is there"
-        )
-        for key, path in _files(settings)
-        if not os.access(path, os.R_OK)
-    ]
-    if settings.anonymous_beyond_loopback:
-        found.append(
-            Diagnosis(
-                "configuration",
-                "authentication",
-                "auth.mode",
-                Grade.WARNING,
-                f"whoever reaches {settings.server.host} may post alerts",
-                "set auth.mode to bearer, unless the network keeps strangers away",
-            )
-        )
-    if settings.chaos.enabled:
-        found.append(
-            Diagnosis(
-                "configuration",
-                "chaos",
-                "chaos.enabled",
-                Grade.WARNING,
-                "faults can be injected into the running gateway",
-                "leave it out, unless failures are to be rehearsed there",
-            )
-        )
-    return found
-
-
-def _files(settings: Settings) -> list[tuple[str, str]]:
-    """Key and path of each file that the configuration names for reading."""
-    redis, tls = settings.redis, settings.redis.tls
-    named = {
-        "auth.tokens_file": settings.auth.tokens_file,
-        "redis.username_file": redis.username_file,
-        "redis.password_file": redis.password_file,
-        "redis.sentinel.username_file": redis.sentinel.username_file,
-        "redis.sentinel.password_file": redis.sentinel.password_file,
-        "redis.tls.ca_file": tls.ca_file,
-        "redis.tls.cert_file": tls.cert_file,
-        "redis.tls.key_file": tls.key_file,
-    }
-    return [(key, path) for key, path in named.items() if path is not None]
-
-
 async def _examine(settings: Settings) -> list[Diagnosis]:
     from gateway.cli.doctor import kubernetes, redis
+    from gateway.cli.doctor.configured import reviews
 
     # One after the other: each measures times, and the other's work would be part of them.
     with output.progress("looking at", 2) as advance:
         advance(0, "Redis")
         found = await redis.examine(settings.redis)
         advance(1, "Kubernetes")
-        return [*found, *await kubernetes.examine(settings.kubernetes)]
+        return [*found, *await kubernetes.examine(settings.kubernetes, reviews(settings.auth))]
 
 
 def _print_json(found: Sequence[Diagnosis]) -> None:

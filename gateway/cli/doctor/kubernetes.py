@@ -8,11 +8,14 @@ and schema as a real one, and stores nothing.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from gateway.cli.doctor import permissions, schema
+from gateway.cli.doctor.clocks import clock
+from gateway.cli.doctor.permissions import Review
 from gateway.cli.doctor.timing import limited, measured, overdue
 from gateway.errors import (
     ConfigurationError,
@@ -49,8 +52,8 @@ _NAME = f"{PLURAL}.{API_GROUP}"
 _WHEN = "2026-01-01T00:00:00.000000000Z"
 
 
-async def examine(settings: Kubernetes) -> list[Diagnosis]:
-    """Everything about Kubernetes. Raises nothing but for a bug."""
+async def examine(settings: Kubernetes, reviews: Sequence[Review] = ()) -> list[Diagnosis]:
+    """Everything about Kubernetes; `reviews` are what authentication asks it for. Raises nothing but for a bug."""
     where = settings.kubeconfig or "the account in use"
     connection = Connection(
         kubeconfig=settings.kubeconfig,
@@ -61,7 +64,7 @@ async def examine(settings: Kubernetes) -> list[Diagnosis]:
         late = overdue("kubernetes", "credentials", where, LIMIT)
         found = await limited(_opened(connection, where), late, LIMIT)
         if connection.host:
-            found += await _Patient(connection, settings).examine()
+            found += await _Patient(connection, settings, reviews).examine()
         return found
     finally:
         await connection.close()
@@ -79,8 +82,9 @@ async def _opened(connection: Connection, where: str) -> list[Diagnosis]:
 class _Patient:
     """The API server, being asked."""
 
-    def __init__(self, connection: Connection, settings: Kubernetes) -> None:
+    def __init__(self, connection: Connection, settings: Kubernetes, reviews: Sequence[Review]) -> None:
         self._connection = connection
+        self._reviews = reviews
         self._where = connection.host
         self._fallback = settings.fallback_namespace
         # Requests without a namespace of their own go to the fallback one, so that is served, too.
@@ -93,12 +97,15 @@ class _Patient:
     async def examine(self) -> list[Diagnosis]:
         """Each check in its time; where nobody answers or knows the account, there is only the first."""
         found = await self._limited("connection", self._reached())
-        if found[-1].grade is Grade.WRONG:
+        if found[0].grade is Grade.WRONG:
             return found
         served = await self._limited("crd", self._definition())
         found += served
         found += await self._limited(
-            "permissions", permissions.examine(self._connection, self._namespaces, self._where, ANSWER)
+            "permissions",
+            permissions.examine(
+                self._connection, self._namespaces, self._where, ANSWER, reviews=self._reviews
+            ),
         )
         found += await self._limited("fallback-namespace", self._homes())
         if served[0].grade is not Grade.WRONG:
@@ -110,6 +117,7 @@ class _Patient:
         return await limited(examination, overdue("kubernetes", check, self._where, LIMIT), LIMIT)
 
     async def _reached(self) -> list[Diagnosis]:
+        sent = time.time()
         try:
             told = await self._ask(Verb.GET, "/version")
             version = told["gitVersion"]
@@ -125,7 +133,8 @@ class _Patient:
         except (ValueError, KeyError, TypeError):
             found = "what answers there is no Kubernetes API"
             return [self._wrong("connection", self._where, found, "see the server in the kubeconfig")]
-        return [self._ok("connection", self._where, f"Kubernetes {version}")]
+        apart = clock(self._connection.date, sent, time.time(), self._where)
+        return [self._ok("connection", self._where, f"Kubernetes {version}"), apart]
 
     async def _definition(self) -> list[Diagnosis]:
         try:

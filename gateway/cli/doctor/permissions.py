@@ -19,6 +19,10 @@ from gateway.resilience.diagnosis import Diagnosis, Grade
 
 REQUEST_VERBS: Final = ("get", "list", "watch", "create", "patch", "delete")
 NAMESPACE_VERBS: Final = ("list", "watch")
+Review = tuple[str, str]
+"""API group and resource of something that is only asked (created, and never stored)."""
+TOKEN_REVIEWS: Final[Review] = ("authentication.k8s.io", "tokenreviews")
+ACCESS_REVIEWS: Final[Review] = ("authorization.k8s.io", "subjectaccessreviews")
 AT_ONCE: Final = 8
 """Reviews under way at most."""
 MOST_NAMED: Final = 5
@@ -28,13 +32,23 @@ _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 async def examine(
-    connection: Connection, namespaces: Sequence[str], where: str, seconds: float
+    connection: Connection,
+    namespaces: Sequence[str],
+    where: str,
+    seconds: float,
+    *,
+    reviews: Sequence[Review] = (),
 ) -> list[Diagnosis]:
-    """What is allowed. `namespaces`: where requests are read and written, none for all of them; `seconds` a call."""
-    reviews = _Reviews(connection, seconds)
+    """What is allowed. `namespaces`: where requests are read and written, none for all of them; `seconds` a call;
+    `reviews`: which ones authentication asks for.
+    """
+    asked = _Reviews(connection, seconds)
     try:
-        missing = await _missing_for_requests(reviews, namespaces)
-        unseen = await reviews.denied("", "namespaces", "", NAMESPACE_VERBS)
+        missing = await _missing_for_requests(asked, namespaces)
+        unseen = await asked.denied("", "namespaces", "", NAMESPACE_VERBS)
+        refused = [
+            resource for group, resource in reviews if await asked.denied(group, resource, "", ("create",))
+        ]
     except (KubeError, ValueError) as error:
         remedy = "allow selfsubjectaccessreviews, or ask kubectl auth can-i --as=… as somebody who may"
         found = f"cannot be asked for: {error}"
@@ -67,6 +81,13 @@ async def examine(
         )
     else:
         judged.append(_diagnosis("namespaces", "all namespaces", Grade.OK, "may be listed and watched"))
+    if refused:
+        found = f"the account may not create {', '.join(refused)}: no sender can be known, and each is answered 503"
+        judged.append(
+            _diagnosis("reviews", "auth.mode", Grade.WRONG, found, "apply deploy/rbac-tokenreview.yaml")
+        )
+    elif reviews:
+        judged.append(_diagnosis("reviews", "auth.mode", Grade.OK, "tokens may be reviewed"))
     return judged
 
 
