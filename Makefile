@@ -27,7 +27,7 @@ help:
 	@echo 'make tools    only build what the tests need'
 	@echo 'make lint     ruff and the import rules      make fmt      format, and fix what can be fixed'
 	@echo 'make types    mypy                           make bench    throughput, beside a bare handler'
-	@echo 'make generated   dashboards, rules of the objectives and docs/metrics.md from their sources'
+	@echo 'make generated   dashboards, rules of the objectives, docs/metrics.md and docs/configuration.md'
 	@echo 'make explore  more schedules of the simulation than the tests try (ARGS: how many, which seeds)'
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
 	@echo 'make ordeals  failures as long as they are promised to be survived, with their figures'
@@ -62,6 +62,7 @@ bench: $(DEV)
 
 generated: $(DEV)
 	@$(PY) -m scripts.monitoring
+	@$(PY) -m gateway config docs > docs/configuration.md
 
 explore: $(if $(FAULTS),tools,$(DEV))
 	@$(PY) -m $(if $(FAULTS),tests.faults,tests.simulation) $(ARGS)

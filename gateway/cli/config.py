@@ -1,4 +1,4 @@
-"""`gateway config`: the configuration in force, the faults of a file, and the schema of one."""
+"""`gateway config`: the configuration in force, the faults of a file, and what may stand in one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ examples:
   gateway config check --config gateway.yaml          all faults at once; exit code 2 if there are any
   gateway config check --config gateway.yaml --output json
   gateway config schema > gateway.schema.json         for editors and CI
+  gateway config docs > configuration.md              every key: its type, default and meaning, as Markdown
 
 `show` prints a password in a URL as ***.
 """
@@ -26,12 +27,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "config",
-        help="show or check the configuration, or print its schema",
-        description="Show the configuration in force, check it, or print its JSON Schema.",
+        help="show, check or describe the configuration",
+        description="Show the configuration in force, check it, or print what may stand in one: as JSON Schema, or "
+        "for people.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("action", choices=("show", "check", "schema"))
+    parser.add_argument("action", choices=("show", "check", "schema", "docs"))
     arguments.add_config_options(parser)
     output.add_output_option(parser)
     parser.set_defaults(run=run)
@@ -43,6 +45,11 @@ def run(args: argparse.Namespace) -> Exit:
         from gateway.config.rendering import json_schema
 
         output.print_json(json_schema())
+        return Exit.OK
+    if args.action == "docs":
+        from gateway.config.documenting import markdown
+
+        output.say(markdown().rstrip())
         return Exit.OK
     if args.action == "check":
         return _check(args)

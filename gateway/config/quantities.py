@@ -14,6 +14,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 DURATION_HINT = "a duration like 250ms, 60s, 5m or 1h30m"
+DURATION_PATTERN = r"^\s*(0|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+)\s*$"
+"""As JSON Schema says it."""
 SIZE_HINT = "a size like 64KiB, 16MiB or 1GiB, or a number of bytes"
 
 _SECONDS = {
@@ -107,7 +109,7 @@ def _positive_size(value: object) -> int:
 
 _DURATION_SCHEMA: dict[str, Any] = {
     "type": "string",
-    "pattern": r"^\s*(0|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+)\s*$",
+    "pattern": DURATION_PATTERN,
     "description": DURATION_HINT,
     "examples": ["250ms", "60s", "5m"],
 }

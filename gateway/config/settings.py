@@ -141,6 +141,7 @@ class Server(Section):
     host: Text = "127.0.0.1"
     """Address to listen on. Beyond loopback it needs an `auth.mode`, or `auth.allow_anonymous`."""
     port: Port = 8080
+    """Port for alerts and for people; 0 lets the system choose one."""
     metrics_port: Port = 9090
     """Port of `/metrics`; apart from the first, so that neither load nor authentication keeps the metrics
     away.
@@ -214,11 +215,15 @@ class ReviewAccess(Section):
     """What the cluster's rules must let a sender do: a verb on a resource, or on a path."""
 
     verb: Text
+    """Like create, or for a path like post."""
     path: Text | None = None
     """Of no resource, like /v1/webhooks/prometheus."""
     group: str = ""
+    """API group of `resource`; empty is the core one."""
     resource: Text | None = None
+    """Instead of `path`, like remediationrequests."""
     namespace: str = ""
+    """Where the resource is; empty is all namespaces."""
 
 
 class TokenReview(Section):
@@ -268,6 +273,7 @@ class PolicyRule(Section):
 
     matchers: Matchers
     action: Literal["allow", "deny"]
+    """Whether they are taken."""
     reason: Reason = "policy_rule"
     """Why it is denied: a word for the answer, the log and the metric."""
 
@@ -276,7 +282,9 @@ class Policy(Section):
     """Which alerts are taken; the first rule that matches decides."""
 
     default: Literal["allow", "deny"] = "allow"
+    """What becomes of alerts that no rule matches."""
     rules: tuple[PolicyRule, ...] = ()
+    """Looked at in their order."""
 
 
 class RateLimit(Section):
@@ -285,6 +293,7 @@ class RateLimit(Section):
     requests: Natural = 0
     """Webhooks within any `window`, over all replicas; 0 is no limit."""
     window: PositiveDuration = 60.0
+    """How long a webhook counts: the window slides."""
     by: Literal["identity", "source", "namespace"] = "identity"
     """What is counted for itself: the identity (who has none: the address), the address of the peer, or each namespace
     that alerts of the webhook name; one that has had its share refuses the whole webhook.
@@ -322,6 +331,7 @@ class PriorityRule(Section):
 
     matchers: Matchers
     priority: Literal["P0", "P1", "P2", "P3"]
+    """P0 is the most urgent one."""
 
 
 class Classify(Section):
@@ -342,10 +352,15 @@ class StormRule(Section):
     mode: Literal["hold", "immediate"] = "hold"
     """`immediate`: each gets a request of its own at once, and none makes a storm."""
     threshold: Positive | None = None
+    """As `storm.threshold`."""
     hold: PositiveDuration | None = None
+    """As `storm.hold`."""
     inactivity: PositiveDuration | None = None
+    """As `storm.inactivity`."""
     max_window: PositiveDuration | None = None
+    """As `storm.max_window`."""
     emit: Literal["on_close", "on_threshold"] | None = None
+    """As `storm.emit`."""
 
 
 class Storm(Section):
@@ -386,6 +401,7 @@ class RedisTLS(Section):
     cert_file: Text | None = None
     """PEM of the client's own certificate, where the server asks for one; `key_file` goes with it."""
     key_file: Text | None = None
+    """PEM of its private key, without a pass phrase."""
     insecure: Flag = False
     """Take any certificate: for tests, since whoever is in between can read and change everything."""
 
@@ -394,7 +410,9 @@ class RedisSentinel(Section):
     """How the Sentinels know the gateway, where they ask: they have users and passwords of their own."""
 
     username_file: Text | None = None
+    """A user of the Sentinels; without one, the default user."""
     password_file: Text | None = None
+    """Its password; read for every new connection."""
 
 
 class Redis(Section):
@@ -426,6 +444,7 @@ class Kubernetes(Section):
     kubeconfig: Text | None = None
     """Without one: the pod's own account, else `KUBECONFIG` or `~/.kube/config`."""
     context: Text | None = None
+    """A context of the kubeconfig; without one, its current one."""
     namespaces: tuple[Namespace, ...] = ()
     """Namespaces to watch; empty is all of them."""
     concurrency: Positive = 32
@@ -438,17 +457,24 @@ class RedisBreaker(Section):
     """When Redis counts as broken."""
 
     failure_rate: Share = 0.05
+    """Share of the calls within `window` that fail."""
     window: PositiveDuration = 10.0
+    """How far back calls count."""
     min_calls: Positive = 5
+    """Calls within `window` without which nothing is judged."""
     open_for: PositiveDuration = 2.0
+    """How long it is left alone before it is probed."""
 
 
 class KubernetesBreaker(Section):
     """When the Kubernetes API counts as broken."""
 
     consecutive_429: Positive = 10
+    """Answers of 429 in a row."""
     failure_rate: Share = 0.5
+    """Share of the calls that fail."""
     open_for: PositiveDuration = 5.0
+    """How long it is left alone before it is probed."""
 
 
 class Breakers(Section):
@@ -478,7 +504,7 @@ class Journal(Section):
     """A local file of accepted alerts, which survives the loss of this process and Redis together."""
 
     path: Text | None = None
-    """A file in a folder that exists, for this process alone. None: no journal."""
+    """A file in a folder that exists, for this process alone; without one, no journal."""
     max_size: Size = 256 << 20
     """For the file and the one that replaces it; past it alerts are kept without the journal."""
 
@@ -507,13 +533,16 @@ class Log(Section):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important level that is written."""
     format: Literal["json", "text"] = "json"
+    """JSON, one object a line, or text for people."""
 
 
 class Tracing(Section):
     """Where spans go."""
 
     endpoint: Text | None = None
+    """Base URL of a collector that takes OTLP over HTTP; without one, nothing is traced."""
 
 
 class Settings(Section):
