@@ -31,10 +31,11 @@ from gateway.config.settings import Settings
 from gateway.engine.engine import Engine, Limits
 from gateway.engine.journal import Journal
 from gateway.engine.logbook import Logbook
-from gateway.engine.ports import Breakers, Ports
+from gateway.engine.ports import Breakers, Ports, announce_nothing
 from gateway.errors import GatewayError
 from gateway.kube.client import Cluster
 from gateway.kube.connection import Connection
+from gateway.kube.events import Events
 from gateway.kube.index import Index
 from gateway.kube.namespaces import Namespaces, namespace_reflector
 from gateway.kube.observing import Verb
@@ -44,7 +45,7 @@ from gateway.resilience.breakers import Breaker, State
 from gateway.resilience.faults import FaultPoints, FaultTarget
 from gateway.resilience.loop_lag import watch_loop
 from gateway.resilience.policies import PING_INTERVAL, kubernetes_policy, redis_policy
-from gateway.resilience.probing import keep_probing
+from gateway.resilience.probing import Finding, keep_probing
 from gateway.resilience.supervision import Ended, Supervisor
 from gateway.rules import Rules
 from gateway.state.access import Access
@@ -136,6 +137,12 @@ class App:
         reflectors = request_reflectors(cluster, index, clock=time.monotonic, observer=observer)
         spaces = namespace_reflector(cluster, namespaces, observer=observer)
         clock = SystemClock()
+        events = Events(
+            connection,
+            stamp=clock.wall,
+            clock=time.monotonic,
+            counted=lambda result: metrics.k8s_events[result].inc(),
+        )
         ports = Ports(
             store=store,
             cluster=cluster,
@@ -149,6 +156,7 @@ class App:
             breakers=breakers,
             watch_error=lambda: next((reflector.error for reflector in reflectors if reflector.error), ""),
             missing_permissions=connection.permissions.missing,
+            announce=events.announce if settings.kubernetes.events else announce_nothing,
         )
         engine = Engine(ports, _limits(settings), journal=await self._journal(metrics))
         follow(metrics.unconfirmed_alerts, lambda: engine.unconfirmed)
@@ -190,18 +198,13 @@ class App:
             supervisor.start(f"watch {reflector.name}", reflector.run)
         supervisor.start(f"watch {spaces.name}", spaces.run)
         supervisor.start("watch redis", client.watch)
+        if settings.kubernetes.events:
+            supervisor.start("events", events.run)
         supervisor.start("watch configuration", rules.run)
         for name, run in {**engine.background(), **web.background()}.items():
             supervisor.start(name, run)
         fallback = settings.kubernetes.fallback_namespace
-        if breakers.redis is not None:
-            redis = breakers.redis
-            supervisor.start("probe-redis", lambda: keep_probing(redis, client.probe, interval=PING_INTERVAL))
-        if breakers.kubernetes is not None:
-            kubernetes = breakers.kubernetes
-            supervisor.start(
-                "probe-kubernetes", lambda: keep_probing(kubernetes, lambda: cluster.probe(fallback))
-            )
+        _probe(supervisor, breakers, client, lambda: cluster.probe(fallback))
         self._exits.push_async_callback(web.gateway.stop)
         self._exits.push_async_callback(lambda: engine.stop(self._left(CLOSING)))
         self._exits.callback(supervisor.wind_down)  # the engine's stop lets its tasks return
@@ -376,6 +379,17 @@ def _breakers(settings: Settings, metrics: Metrics) -> Breakers:
             listeners=listeners,
         ),
     )
+
+
+def _probe(
+    supervisor: Supervisor, breakers: Breakers, client: Client, rehearse: Callable[[], Awaitable[Finding]]
+) -> None:
+    """Keep asking whether the dependencies are well again, or still are."""
+    redis, kubernetes = breakers.redis, breakers.kubernetes
+    if redis is not None:
+        supervisor.start("probe-redis", lambda: keep_probing(redis, client.probe, interval=PING_INTERVAL))
+    if kubernetes is not None:
+        supervisor.start("probe-kubernetes", lambda: keep_probing(kubernetes, rehearse))
 
 
 def _faults(settings: Settings, metrics: Metrics) -> FaultPoints | None:

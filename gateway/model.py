@@ -37,6 +37,18 @@ class Outcome(StrEnum):
     INVALID = "invalid"
 
 
+class Happening(StrEnum):
+    """What became of a request; the `reason` of an event about it."""
+
+    CREATED = "Created"
+    STORM_CLOSED = "StormClosed"
+    """Its window takes no more members."""
+    GAVE_UP = "GaveUpCount"
+    """Another open request counts the same, and keeps it."""
+    DISCARDED = "Discarded"
+    """It counted nothing any more, and is deleted."""
+
+
 class RequestRef(msgspec.Struct, frozen=True):
     """Where a `RemediationRequest` is stored."""
 

@@ -451,6 +451,10 @@ class Kubernetes(Section):
     """Writes under way at once."""
     fallback_namespace: Namespace = "kubernaut-system"
     """Takes the requests whose alert names no namespace, or one that does not exist."""
+    events: Flag = True
+    """Writes what becomes of requests as Kubernetes events, which `kubectl describe rr` shows; at most ten a second.
+    Without the permission to create events it writes none.
+    """
 
 
 class RedisBreaker(Section):

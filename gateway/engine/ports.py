@@ -9,7 +9,7 @@ from typing import Protocol
 from gateway.kube.index import Index
 from gateway.kube.stored import Head, Stored
 from gateway.kube.storms import Storm
-from gateway.model import RequestRef
+from gateway.model import Happening, RequestRef
 from gateway.resilience.breakers import Breaker
 from gateway.state.store import Store
 from gateway.telemetry.metrics import Metrics
@@ -52,6 +52,16 @@ class Clock(Protocol):
         """The time of day, RFC 3339, UTC, with nanoseconds in a fixed width."""
 
 
+class Announce(Protocol):
+    """Tells people what became of a request. Never waits, never raises."""
+
+    def __call__(self, ref: RequestRef, uid: str, happening: Happening, message: str) -> None: ...
+
+
+def announce_nothing(ref: RequestRef, uid: str, happening: Happening, message: str) -> None:
+    """Where nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breakers:
     """Of the two dependencies; None where nothing holds calls back."""
@@ -86,6 +96,7 @@ class Ports:
     """The store and the cluster obey them by themselves; the engine does not ask in vain."""
     watch_error: Callable[[], str] = lambda: ""
     """Why the index does not follow."""
+    announce: Announce = announce_nothing
     missing_permissions: Callable[[], Sequence[str]] = tuple
     """One line for each that the API server refused lately."""
     namespaced: bool = True

@@ -267,6 +267,8 @@ class Reconciler:
                 log.error("aggregated request cannot be written", window=window.id, error=str(error))  # noqa: TRY400 - the server said all there is
                 written = StormWritten({}, {}, True, False, None)
             await self._confirm_window(shard, window, written)
+            if window.closing and not written.failed and not written.gone:
+                self._writer.storms.closed(window.id)
             if written.failed:
                 failure = next(iter(written.failed.values()))
                 await self._postpone(shard, window_item(window.id), window.attempts, failure)

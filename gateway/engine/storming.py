@@ -28,7 +28,7 @@ from gateway.engine.ports import Ports
 from gateway.engine.views import view_of
 from gateway.kube import objects, storms
 from gateway.kube.stored import Stored
-from gateway.model import RequestRef, Signal
+from gateway.model import Happening, RequestRef, Signal
 from gateway.resilience.backoff import conflict_delay
 
 log = structlog.get_logger(__name__)
@@ -116,6 +116,7 @@ class StormWriter:
         self._cluster = ports.cluster
         self._clock = ports.clock
         self._metrics = ports.metrics
+        self._announce = ports.announce
         self._own = own
         self._most = most_members
         self._locks: dict[str, asyncio.Lock] = {}
@@ -141,6 +142,13 @@ class StormWriter:
         ):
             self._own.failing = True
             raise
+
+    def closed(self, window: str) -> None:
+        """The window takes no more members, and all that it had are written."""
+        stored = self._index.window(window)
+        if stored is not None:
+            message = f"storm window {window} closed with {len(stored.members or {})} members"
+            self._announce(stored.ref, stored.uid, Happening.STORM_CLOSED, message)
 
     async def count(self, window: str, part: Part) -> None:
         """Count on the open request of a window; whatever waits for it shares one write. Raises what `write` does."""
@@ -307,6 +315,8 @@ class StormWriter:
             turn.homeless = True
         else:
             self._written(created, turn)
+            message = f"opened by {turn.source} for {len(newcomers)} alerts {first.alertname} of window {turn.window}"
+            self._announce(created.ref, created.uid, Happening.CREATED, message)
 
     def _newcomers(self, here: Sequence[str], room: int, turn: _Turn) -> list[storms.Newcomer]:
         """What joins; who cannot is released or fails."""
@@ -408,6 +418,8 @@ class StormWriter:
         )
         body = storms.patch_body(storm, changes={fingerprint: change}, newcomers=(), last_seen="")
         self._index.apply(await self._cluster.patch(ref, body))
+        message = f"what it counted of {fingerprint[:10]} is counted by another open request"
+        self._announce(ref, storm.stored.uid, Happening.GAVE_UP, message)
 
 
 def _over(stored: Stored | None) -> bool:

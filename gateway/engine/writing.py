@@ -23,7 +23,7 @@ from gateway.engine.storming import MissingPayload, Part, StormWriter
 from gateway.engine.views import view_of
 from gateway.kube import objects
 from gateway.kube.stored import Stored
-from gateway.model import RequestRef, Signal
+from gateway.model import Happening, RequestRef, Signal
 from gateway.resilience.backoff import conflict_delay
 
 log = structlog.get_logger(__name__)
@@ -70,6 +70,7 @@ class Writer:
         self._synced = ports.synced
         self._clock = ports.clock
         self._metrics = ports.metrics
+        self._announce = ports.announce
         self.failing = False
         """The last write that was tried failed in a way that may pass."""
         self._lists = Lists(ports.index, ports.cluster, ports.clock)
@@ -239,6 +240,9 @@ class Writer:
             turn.homeless = True
         else:
             self._written(stored, turn)
+            after = f", after {step.predecessor.name}" if step.predecessor else ""
+            message = f"opened by {turn.source} for {signal.alertname} of {signal.starts_at[:19]}Z{after}"
+            self._announce(stored.ref, stored.uid, Happening.CREATED, message)
 
     def _written(self, stored: Stored, turn: _Turn) -> None:
         turn.wrote = True
@@ -307,6 +311,8 @@ class Writer:
                     count=step.total,
                 )
                 self._index.apply(await self._cluster.patch(request.ref, body))
+                message = f"what it counted of {fingerprint[:10]} is counted by another open request"
+                self._announce(request.ref, request.uid, Happening.GAVE_UP, message)
             else:
                 assert isinstance(step, Discard)
                 log.warning("a request that counts nothing any more is deleted", request=str(request.ref))
@@ -314,6 +320,8 @@ class Writer:
                     request.ref, uid=request.uid, resource_version=request.resource_version
                 )
                 self._index.remove(request.ref, request.uid, self._clock.monotonic())
+                message = "deleted, as another open request counts the same"
+                self._announce(request.ref, request.uid, Happening.DISCARDED, message)
         except (errors.KubeConflict, errors.KubeNotFound):
             await self._read(request.ref, request.uid, turn)
         return True

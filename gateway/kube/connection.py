@@ -124,6 +124,8 @@ class Call:
     accept: str = "application/json"
     always: bool = False
     """Sent although the breaker is open."""
+    optional: bool = False
+    """Nobody misses it: how it ends says nothing of the API server, and nothing to who grants permissions."""
 
 
 WRITES = frozenset({Verb.CREATE, Verb.PATCH, Verb.DELETE, Verb.PROBE})
@@ -228,7 +230,8 @@ class Connection:
         limit = self.timeouts.call if seconds is None else seconds
         with self._observed(call) as seen:
             faults = self._faults
-            blow = None if faults is None or faults.fault is None else faults.strike(spared(call.verb))
+            struck = faults is not None and faults.fault is not None and not call.optional
+            blow = faults.strike(spared(call.verb)) if faults is not None and struck else None
             if blow is None:
                 return await self._exchange(session, call, limit, seen)
             return await spoil(blow, lambda: self._exchange(session, call, limit, seen), seen.answered, limit)
@@ -265,6 +268,8 @@ class Connection:
 
     def _record(self, call: Call, seen: _Seen, seconds: float) -> None:
         """Tell the breaker, and who is to grant permissions. How a probe went is told by who made it."""
+        if call.optional:
+            return
         if isinstance(seen.failure, KubeForbidden) and seen.code == 403:
             self.permissions.refused(call.verb, call.path)
         elif seen.code and seen.code != 401:

@@ -17,6 +17,8 @@ class Verb(StrEnum):
     DELETE = "delete"
     PROBE = "probe"
     """No verb of Kubernetes': a create that is only rehearsed there, to see whether writes pass again."""
+    EVENT = "event"
+    """A create of an event: apart from those of requests, which people count."""
 
 
 class Observer(Protocol):

@@ -190,6 +190,12 @@ class Metrics:
             "k8s_api_request_queue_max_depth",
             "Waiting requests from which on new ones are refused while writes fail (queue.max_depth).",
         )
+        self.k8s_events: Final = counters(
+            "k8s_events",
+            "Events about requests, by what came of each.",
+            "result",
+            ("written", "dropped", "forbidden", "failed"),
+        )
         self.retries: Final = counters(
             "retries", "Operations tried again.", "component", ("redis", "k8s_api", "task")
         )

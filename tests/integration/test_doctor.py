@@ -108,13 +108,14 @@ def test_where_all_is_well_it_says_so(
         *(f"redis/{check}" for check in ("connection", "version", "role", "eviction", "persistence")),
         *(f"redis/{check}" for check in ("memory", "scripts", "clock", "latency")),
         *(f"kubernetes/{check}" for check in ("connection", "clock", "crd", "crd-fields", "permissions")),
-        *(f"kubernetes/{check}" for check in ("namespaces", "fallback-namespace", "writes", "latency")),
+        "kubernetes/namespaces",
+        *(f"kubernetes/{check}" for check in ("events", "fallback-namespace", "writes", "latency")),
     )
     assert tuple(checks) == wanted
 
     words = ["--kubeconfig", str(cluster.kubeconfig), "--set", f"redis.url={redis.url}", "--set", PATIENT]
     assert main(["doctor", *words]) == Exit.OK
-    assert "All is well: 19 checks." in capsys.readouterr().out
+    assert "All is well: 20 checks." in capsys.readouterr().out
     with redis.client() as client:
         assert client.dbsize() == 0
     assert cluster.requests(FALLBACK_NAMESPACE) == []
@@ -350,6 +351,7 @@ def test_a_missing_permission_is_named_with_its_namespace(
     assert bad(results(checks, "kubernetes")) == {
         "permissions": "wrong",
         "namespaces": "warning",
+        "events": "warning",
         "fallback-namespace": "warning",
         "writes": "warning",
         "latency": "warning",
@@ -361,6 +363,8 @@ def test_a_missing_permission_is_named_with_its_namespace(
     grant(plane.api, [requests_rule(*REQUEST_VERBS)], FALLBACK_NAMESPACE)
     grant(plane.api, [requests_rule("get", "list", "watch", "create")], "prod")
     grant(plane.api, [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["list", "watch"]}])
+    grant(plane.api, [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}], FALLBACK_NAMESPACE)
+    grant(plane.api, [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}], "prod")
 
     def named() -> bool:
         _, checks = doctor("redis://127.0.0.1:1/0", user, "kubernetes.namespaces=[prod]")
@@ -372,6 +376,8 @@ def test_a_missing_permission_is_named_with_its_namespace(
     wait_until(named, "the roles to be in force, but for what one lacks", every=0.2)
 
     grant(plane.api, [requests_rule(*REQUEST_VERBS)])
+    assert doctor.kubernetes(user)["events"] == "warning"
+    grant(plane.api, [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}])
     wait_until(lambda: bad(doctor.kubernetes(user)) == {}, "the role to be in force", every=0.2)
 
 

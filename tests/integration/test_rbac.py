@@ -57,7 +57,9 @@ async def examined(api: Api, namespaces: tuple[str, ...] = ()) -> str:
     found = await kubernetes.examine(settings)
     assert {one.check for one in found} >= {"permissions", "namespaces", "writes"}
     return "; ".join(
-        one.found for one in found if one.check in ("permissions", "namespaces") and one.grade is not Grade.OK
+        one.found
+        for one in found
+        if one.check in ("permissions", "namespaces", "events") and one.grade is not Grade.OK
     )
 
 
@@ -102,6 +104,8 @@ async def test_a_gateway_with_these_roles_and_no_more_does_everything_and_uses_e
     granted = verbs(file, REQUESTS)
     unused = [verb for verb in granted if not gateway.metric(CALLS, verb=verb, code=SUCCESS.get(verb, "200"))]
     assert unused == []
+    assert gateway.metric("gateway_k8s_events_total", result="written") > 0
+    assert gateway.metric("gateway_k8s_events_total", result="forbidden") == 0
     assert await examined(api, some) == ""
 
 
@@ -193,8 +197,10 @@ async def test_without_any_one_of_the_permissions_the_doctor_names_it(
     api = account.api()
     await listed(api, namespace)
     assert await examined(api) == ""
-    every = [(resource, verb) for resource in (REQUESTS, "namespaces") for verb in verbs(file, resource)]
-    assert len(every) == 8
+    every = [
+        (resource, verb) for resource in (REQUESTS, "namespaces", "events") for verb in verbs(file, resource)
+    ]
+    assert len(every) == 9
     for resource, verb in every:
         account.take_away(resource, verb)
         found = ""
@@ -243,5 +249,6 @@ def test_no_role_has_a_wildcard_or_more_than_what_the_gateway_names() -> None:
     assert sorted(verbs("rbac-namespaces.yaml", REQUESTS)) == sorted(verbs("rbac.yaml", REQUESTS))
     for file in ("rbac.yaml", "rbac-namespaces.yaml"):
         assert sorted(verbs(file, "namespaces")) == ["list", "watch"]
+        assert verbs(file, "events") == ["create"]
     for resource in ("tokenreviews", "subjectaccessreviews"):
         assert verbs("rbac-tokenreview.yaml", resource) == ["create"]

@@ -85,6 +85,7 @@ class _Patient:
     def __init__(self, connection: Connection, settings: Kubernetes, reviews: Sequence[Review]) -> None:
         self._connection = connection
         self._reviews = reviews
+        self._events = settings.events
         self._where = connection.host
         self._fallback = settings.fallback_namespace
         # Requests without a namespace of their own go to the fallback one, so that is served, too.
@@ -104,7 +105,12 @@ class _Patient:
         found += await self._limited(
             "permissions",
             permissions.examine(
-                self._connection, self._namespaces, self._where, ANSWER, reviews=self._reviews
+                self._connection,
+                self._namespaces,
+                self._where,
+                ANSWER,
+                reviews=self._reviews,
+                events=self._events,
             ),
         )
         found += await self._limited("fallback-namespace", self._homes())

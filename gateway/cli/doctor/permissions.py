@@ -19,6 +19,7 @@ from gateway.resilience.diagnosis import Diagnosis, Grade
 
 REQUEST_VERBS: Final = ("get", "list", "watch", "create", "patch", "delete")
 NAMESPACE_VERBS: Final = ("list", "watch")
+EVENT_VERBS: Final = ("create",)
 Review = tuple[str, str]
 """API group and resource of something that is only asked (created, and never stored)."""
 TOKEN_REVIEWS: Final[Review] = ("authentication.k8s.io", "tokenreviews")
@@ -38,13 +39,15 @@ async def examine(
     seconds: float,
     *,
     reviews: Sequence[Review] = (),
+    events: bool = True,
 ) -> list[Diagnosis]:
     """What is allowed. `namespaces`: where requests are read and written, none for all of them; `seconds` a call;
-    `reviews`: which ones authentication asks for.
+    `reviews`: which ones authentication asks for; `events`: whether such are wanted.
     """
     asked = _Reviews(connection, seconds)
     try:
-        missing = await _missing_for_requests(asked, namespaces)
+        missing = await _missing(asked, API_GROUP, PLURAL, REQUEST_VERBS, namespaces)
+        silent = await _missing(asked, "", "events", EVENT_VERBS, namespaces) if events else []
         unseen = await asked.denied("", "namespaces", "", NAMESPACE_VERBS)
         refused = [
             resource for group, resource in reviews if await asked.denied(group, resource, "", ("create",))
@@ -81,6 +84,18 @@ async def examine(
         )
     else:
         judged.append(_diagnosis("namespaces", "all namespaces", Grade.OK, "may be listed and watched"))
+    judged += [
+        _diagnosis(
+            "events",
+            _named(places),
+            Grade.WARNING,
+            f"the account may not {', '.join(verbs)} events: kubectl describe does not tell what became of a request",
+            "grant it in a Role or ClusterRole, or set kubernetes.events to false",
+        )
+        for verbs, places in silent
+    ]
+    if events and not silent:
+        judged.append(_diagnosis("events", _named(namespaces), Grade.OK, "may be created"))
     if refused:
         found = f"the account may not create {', '.join(refused)}: no sender can be known, and each is answered 503"
         judged.append(
@@ -91,22 +106,22 @@ async def examine(
     return judged
 
 
-async def _missing_for_requests(
-    reviews: _Reviews, namespaces: Sequence[str]
+async def _missing(
+    reviews: _Reviews, group: str, resource: str, verbs: Sequence[str], namespaces: Sequence[str]
 ) -> list[tuple[tuple[str, ...], list[str]]]:
     """Verbs that are denied, and where; an empty list of places stands for all namespaces."""
-    everywhere = await reviews.denied(API_GROUP, PLURAL, "", REQUEST_VERBS)
+    everywhere = await reviews.denied(group, resource, "", verbs)
     if not everywhere:
         return []
     if not namespaces:
         return [(everywhere, [])]
     denied = await asyncio.gather(
-        *(reviews.denied(API_GROUP, PLURAL, place, everywhere) for place in namespaces)
+        *(reviews.denied(group, resource, place, everywhere) for place in namespaces)
     )
     missing: dict[tuple[str, ...], list[str]] = {}
-    for place, verbs in zip(namespaces, denied, strict=True):
-        if verbs:
-            missing.setdefault(verbs, []).append(place)
+    for place, refused in zip(namespaces, denied, strict=True):
+        if refused:
+            missing.setdefault(refused, []).append(place)
     return list(missing.items())
 
 

@@ -34,7 +34,8 @@ redis:   {url: 'redis://localhost:6379/0', username_file: null, password_file: n
           tls: {ca_file: null, cert_file: null, key_file: null, insecure: false},
           sentinel: {username_file: null, password_file: null}, timeout: 10ms,
           pool_size: 32, shards: 1, prefix: 'gw:', buffer_prefix: ''}
-kubernetes: {kubeconfig: null, context: null, namespaces: [], concurrency: 32, fallback_namespace: kubernaut-system}
+kubernetes: {kubeconfig: null, context: null, namespaces: [], concurrency: 32, fallback_namespace: kubernaut-system,
+             events: true}
 breakers: {redis: {failure_rate: 0.05, window: 10s, min_calls: 5, open_for: 2s},
            kubernetes: {consecutive_429: 10, failure_rate: 0.5, open_for: 5s}}
 queue:   {max_depth: 1000, lease: 15s}

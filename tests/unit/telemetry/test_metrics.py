@@ -25,6 +25,7 @@ COUNTERS = {
     "gateway_k8s_api_queries_total": ("reason",),
     "gateway_k8s_api_requests_total": ("verb", "code"),
     "gateway_k8s_api_errors_total": ("status",),
+    "gateway_k8s_events_total": ("result",),
     "gateway_storm_buffer_bypass_total": ("reason",),
     "gateway_storm_buffer_expirations_total": (),
     "gateway_storm_buffer_overflow_total": (),
