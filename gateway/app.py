@@ -32,7 +32,8 @@ from gateway.engine.engine import Engine, Limits
 from gateway.engine.journal import Journal
 from gateway.engine.logbook import Logbook
 from gateway.engine.ports import Breakers, Ports, announce_nothing
-from gateway.errors import GatewayError
+from gateway.engine.traces import Traces
+from gateway.errors import ConfigurationError, GatewayError
 from gateway.kube.client import Cluster
 from gateway.kube.connection import Connection
 from gateway.kube.events import Events
@@ -57,6 +58,7 @@ from gateway.state.telling import FailureLog
 from gateway.state.tokens import TokenHashes
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics, follow
+from gateway.telemetry.tracing import Tracer
 from gateway.web.ports import Backends
 from gateway.web.recording import Recorder
 from gateway.web.reports import About, TaskReport
@@ -122,12 +124,16 @@ class App:
     async def _start(self) -> None:
         settings = self.settings
         metrics = _metrics()
+        tracer = self._tracer(metrics)
+        traces = Traces(tracer) if tracer is not None else None
         supervisor = Supervisor(
             observe=_TaskEnds(metrics), stop_process=lambda _name: self.failed.set(), clock=time.monotonic
         )
         breakers = _breakers(settings, metrics)
         faults = _faults(settings, metrics)
-        connection, cluster = _kubernetes(settings, _KubeMetrics(metrics), breakers.kubernetes, faults)
+        connection, cluster = _kubernetes(
+            settings, _KubeMetrics(metrics, traces), breakers.kubernetes, faults
+        )
         await connection.open()
         self._at_exit("kubernetes", connection.close)
         client, store = _redis(settings, metrics, breakers.redis, faults)
@@ -156,6 +162,7 @@ class App:
             breakers=breakers,
             watch_error=lambda: next((reflector.error for reflector in reflectors if reflector.error), ""),
             missing_permissions=connection.permissions.missing,
+            traces=traces,
             announce=events.announce if settings.kubernetes.events else announce_nothing,
         )
         engine = Engine(ports, _limits(settings), journal=await self._journal(metrics))
@@ -178,6 +185,7 @@ class App:
             stamp=clock.wall,
             about=_about(supervisor, recorder),
             recorder=recorder,
+            tracer=tracer,
             backends=_backends(settings, client, connection),
             faults=faults,
             more_warnings=lambda: [
@@ -211,6 +219,27 @@ class App:
         await web.gateway.start()
         self._exits.push_async_callback(lambda: web.drain(self._left(CLOSING) / 2))
         log.info("started", version=__version__, url=self.url, metrics_url=self.metrics_url)
+
+    def _tracer(self, metrics: Metrics) -> Tracer | None:
+        """What takes spans; None where nobody wants any, and then nothing of OpenTelemetry is imported. Raises
+        `ConfigurationError` where it is not installed.
+        """
+        settings = self.settings.tracing
+        if settings.endpoint is None:
+            return None
+        try:
+            from gateway.telemetry.otlp import OtlpTracer  # noqa: PLC0415 - see above
+        except ImportError as error:
+            missing = f"tracing.endpoint: {error}; install alert-gateway[tracing], or leave it out"
+            raise ConfigurationError([missing]) from error
+        tracer = OtlpTracer(
+            settings.endpoint,
+            sample=settings.sample,
+            version=__version__,
+            counted=lambda result, spans: metrics.spans[result].inc(spans),
+        )
+        self._at_exit("traces", tracer.close)
+        return tracer
 
     async def _journal(self, metrics: Metrics) -> Journal | None:
         """The journal, read; None without one. Raises `ConfigurationError` where its path cannot be used."""
@@ -289,10 +318,13 @@ class SystemClock:
 class _KubeMetrics:
     """Counts what happens at the Kubernetes API."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, traces: Traces | None = None) -> None:
         self._metrics = metrics
+        self._traces = traces
 
     def called(self, verb: Verb, code: int, seconds: float, error: str) -> None:
+        if self._traces is not None:
+            self._traces.called(verb.value, code, seconds, error)
         status = str(code)
         self._metrics.k8s_api_requests[verb.value, status].inc()
         if error and error != "Cancelled":

@@ -88,6 +88,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     received_at: str
     raw: bytes = b""
     """The alert's own JSON as it was sent; empty where it was too large to keep."""
+    traceparent: str = ""
+    """The trace of the webhook that it came with, in W3C's form; empty where it is not traced."""
 
 
 class Hold(msgspec.Struct, frozen=True, array_like=True):

@@ -18,8 +18,8 @@ compile() {
         --custom-compile-command "make lock" "$@"
 }
 
-compile pyproject.toml --extra embedded --output-file requirements.lock "$@"
+compile pyproject.toml --extra embedded --extra tracing --output-file requirements.lock "$@"
 compile requirements-build.in --constraints requirements.lock --output-file requirements-build.lock "$@"
-compile pyproject.toml requirements-build.in --extra embedded --extra dev \
+compile pyproject.toml requirements-build.in --extra embedded --extra tracing --extra dev \
     --constraints requirements.lock --constraints requirements-build.lock --output-file requirements-dev.lock "$@"
 compile chaos/rig/wheels.in --no-deps --output-file chaos/rig/wheels.lock "$@"

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from gateway.config import redis_url
 from gateway.config.quantities import render_duration
 from gateway.config.settings import AuthMode, RedisSentinel, RedisTLS, Settings, Storm, is_loopback
-from gateway.config.unbuilt import REFUSED, value_at
 
 Fault = tuple[str, str]
 """A path; what is wrong there, and what would be right."""
@@ -27,13 +26,7 @@ class Check:
 def faults(settings: Settings, faulty: Iterable[str] = ()) -> list[Fault]:
     """Return every fault, leaving out the checks over paths in `faulty`."""
     known = set(faulty)
-    found = [fault for check in CHECKS if known.isdisjoint(check.paths) for fault in check.faults(settings)]
-    found += [
-        (refusal.path, refusal.instead)
-        for refusal in REFUSED
-        if refusal.path not in known and refusal.asks(value_at(settings, refusal.path))
-    ]
-    return found
+    return [fault for check in CHECKS if known.isdisjoint(check.paths) for fault in check.faults(settings)]
 
 
 def _anonymous(settings: Settings) -> Iterator[Fault]:
@@ -216,5 +209,5 @@ CHECKS = (
 
 
 def all_paths() -> set[str]:
-    """Return every path that a check or a refusal concerns."""
-    return {path for check in CHECKS for path in check.paths} | {refusal.path for refusal in REFUSED}
+    """Return every path that a check concerns."""
+    return {path for check in CHECKS for path in check.paths}

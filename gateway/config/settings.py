@@ -1,9 +1,7 @@
 """Every key of the configuration, its unit, its default and the reason for it.
 
-The sections are frozen: a running gateway never sees a setting change under it; a reload makes new ones. All
-keys are here from the first release on, also those whose feature is not built yet, so that a file stays
-valid; what such a key does until then is in `unbuilt`. How the layers of a configuration become one of these
-is in `loading`.
+The sections are frozen: a running gateway never sees a setting change under it; a reload makes new ones. How the layers
+of a configuration become one of these is in `loading`, the document for people in `documenting`.
 """
 
 from __future__ import annotations
@@ -76,6 +74,7 @@ RedisURL = Annotated[
     Field(json_schema_extra={"pattern": f"^({'|'.join(map(re.escape, redis_url.SCHEMES))})://.+$"}),
 ]
 WebURL = Annotated[str, *_like(r"https?://[^\s/?#]+[^\s#]*", "a URL like https://issuer.example/keys")]
+CollectorURL = Annotated[str, *_like(r"https?://[^\s/?#]+[^\s?#]*", "a URL like http://collector:4318")]
 JwtAlgorithm = Literal[
     "EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "HS256"
 ]
@@ -545,8 +544,12 @@ class Log(Section):
 class Tracing(Section):
     """Where spans go."""
 
-    endpoint: Text | None = None
-    """Base URL of a collector that takes OTLP over HTTP; without one, nothing is traced."""
+    endpoint: CollectorURL | None = None
+    """Base URL of a collector that takes OTLP over HTTP, like http://collector:4318; without one, nothing is traced."""
+    sample: Share = 1.0
+    """Share of the webhooks that are traced, where the sender's `traceparent` does not decide. A traced one costs some
+    0.2 ms.
+    """
 
 
 class Settings(Section):

@@ -38,6 +38,7 @@ from gateway.state.records import (
     Standing,
     WindowState,
 )
+from gateway.telemetry.tracing import current
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +88,7 @@ class Admitter:
         """
         self._on_forgotten = on_forgotten
         self._journal = journal
+        self._traces = ports.traces
         self._store = ports.store
         self._ledger = ledger
         self._index = ports.index
@@ -106,7 +108,7 @@ class Admitter:
 
         `limited`: the queue is full and writes fail, so take nothing that would need a new request.
         """
-        delivery = Delivery(readings, body)
+        delivery = Delivery(readings, body, current.get() if self._traces is not None else "")
         await self._refusals.earlier(delivery)
         noted = self._notes.take_from_memory(delivery)
         for position, reading in enumerate(readings):
@@ -158,6 +160,8 @@ class Admitter:
 
     async def _run(self, number: int) -> None:
         shard = self._shards[number]
+        if self._traces is not None:
+            current.set("")  # a call is for all that wait, and not for the webhook that began this task
         while batch := self._next_batch(shard):
             try:
                 await self._call(number, batch)
@@ -199,13 +203,11 @@ class Admitter:
     async def _call(self, number: int, batch: list[Unit]) -> None:
         now = self._clock.monotonic()
         try:
-            reply = await self._ask(number, batch, now, notes_taken=False)
-            if reply.noted:
-                for unit in batch:
-                    self._unsent(unit)
-                batch, settled = await self._notes.take(number, batch)
-                self._busy.difference_update(unit.fingerprint for unit in settled)
-                reply = await self._ask(number, batch, now, notes_taken=True)
+            if self._traces is None:
+                reply, batch = await self._take(number, batch, now)
+            else:
+                with self._traces.admitting(number, batch):
+                    reply, batch = await self._take(number, batch, now)
         except errors.StoreError as error:
             if isinstance(error, errors.StoreRefused):
                 for unit in batch:
@@ -222,6 +224,17 @@ class Admitter:
             if fate is not None:
                 fates.append((unit, fate))
         self._answer(fates)
+
+    async def _take(self, number: int, batch: list[Unit], now: float) -> tuple[AdmitReply, list[Unit]]:
+        """The answer of Redis, and whom it is for: without those whose body was noted already. Raises `StoreError`."""
+        reply = await self._ask(number, batch, now, notes_taken=False)
+        if reply.noted:
+            for unit in batch:
+                self._unsent(unit)
+            batch, settled = await self._notes.take(number, batch)
+            self._busy.difference_update(unit.fingerprint for unit in settled)
+            reply = await self._ask(number, batch, now, notes_taken=True)
+        return reply, batch
 
     def _answer(self, fates: list[tuple[Unit, Fate]]) -> None:
         """Tell what became of the units: at once, or when the journal has what Kubernetes has not."""
@@ -305,7 +318,8 @@ class Admitter:
             since = resolved_since(self._index, fingerprint) if closed or window or closed_windows else ""
         payload, rule, proposal = "", IMMEDIATE, ""
         if unit.with_payload or not (opened or state is WindowState.WRITTEN or reading.resolved):
-            payload = encode(reading.signal())
+            signal = reading.signal()
+            payload = encode(signal if self._traces is None else self._traces.marked(signal, unit))
             rule = reading.hold() or IMMEDIATE
             proposal = self._ledger.propose_window() if rule.threshold else ""
         return Admission(

@@ -32,10 +32,12 @@ class Fate(msgspec.Struct, gc=False):
 class Delivery:
     """One webhook's alerts on their way."""
 
-    __slots__ = ("_body", "_digest", "_done", "fates", "left", "readings")
+    __slots__ = ("_body", "_digest", "_done", "fates", "left", "readings", "trace")
 
-    def __init__(self, readings: Sequence[Reading], body: bytes) -> None:
+    def __init__(self, readings: Sequence[Reading], body: bytes, trace: str = "") -> None:
+        """`trace` is the context of the webhook's span, empty where there is none."""
         self.readings = readings
+        self.trace = trace
         self.fates: list[Fate | None] = [None] * len(readings)
         self.left = len(readings)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -33,6 +33,7 @@ from gateway.intake.times import from_milliseconds
 from gateway.kube.stored import Stored
 from gateway.model import Outcome, RequestRef, Verdict, WindowView
 from gateway.state.records import Standing
+from gateway.telemetry.tracing import current, exemplar
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ class Engine:
         self._breakers = ports.breakers
         self._clock = ports.clock
         self._metrics = ports.metrics
+        self._traces = ports.traces
         self._limits = limits
         self._ledger = Ledger(process_id or secrets.token_hex(5))
         self._journal = journal
@@ -146,8 +148,13 @@ class Engine:
             raise errors.Overloaded("too many accepted alerts are not confirmed by Kubernetes yet")
         limited = self._failing and self._reconciler.depth >= self._limits.max_depth
         began = self._clock.monotonic()
-        fates = await self._admitter.admit(readings, body, limited=limited)
-        self._metrics.admission_duration.observe(self._clock.monotonic() - began)
+        if self._traces is None:
+            fates = await self._admitter.admit(readings, body, limited=limited)
+        else:
+            with self._traces.accepting(len(readings)):
+                fates = await self._admitter.admit(readings, body, limited=limited)
+        shown = None if self._traces is None else exemplar(current.get())
+        self._metrics.admission_duration.observe(self._clock.monotonic() - began, shown)
         waited = [
             reading.fingerprint
             for reading, fate in zip(readings, fates, strict=True)

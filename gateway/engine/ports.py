@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.engine.traces import Traces
 from gateway.kube.index import Index
 from gateway.kube.stored import Head, Stored
 from gateway.kube.storms import Storm
@@ -97,6 +98,8 @@ class Ports:
     watch_error: Callable[[], str] = lambda: ""
     """Why the index does not follow."""
     announce: Announce = announce_nothing
+    traces: Traces | None = None
+    """None where nobody wants to see what belongs to what."""
     missing_permissions: Callable[[], Sequence[str]] = tuple
     """One line for each that the API server refused lately."""
     namespaced: bool = True

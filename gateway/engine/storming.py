@@ -117,6 +117,7 @@ class StormWriter:
         self._clock = ports.clock
         self._metrics = ports.metrics
         self._announce = ports.announce
+        self._traces = ports.traces
         self._own = own
         self._most = most_members
         self._locks: dict[str, asyncio.Lock] = {}
@@ -133,7 +134,10 @@ class StormWriter:
         """
         turn = _Turn(window, {part.fingerprint: part for part in parts}, source, read_again, read_again)
         try:
-            return await self._write(turn)
+            if self._traces is None:
+                return await self._write(turn)
+            with self._traces.writing("write storm", [(part.fingerprint, part.signal) for part in parts]):
+                return await self._write(turn)
         except (
             errors.KubeThrottled,
             errors.KubeUnavailable,

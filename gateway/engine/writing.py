@@ -71,6 +71,7 @@ class Writer:
         self._clock = ports.clock
         self._metrics = ports.metrics
         self._announce = ports.announce
+        self._traces = ports.traces
         self.failing = False
         """The last write that was tried failed in a way that may pass."""
         self._lists = Lists(ports.index, ports.cluster, ports.clock)
@@ -105,7 +106,10 @@ class Writer:
                 source=source,
                 patient=read_again,
             )
-            return await self._write(turn, read_again=read_again)
+            if self._traces is None:
+                return await self._write(turn, read_again=read_again)
+            with self._traces.writing("write request", [(fingerprint, signal)]):
+                return await self._write(turn, read_again=read_again)
         except PASSING:
             self.failing = True
             raise

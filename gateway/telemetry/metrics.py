@@ -297,6 +297,9 @@ class Metrics:
             ("identity", "source", "namespace"),
         )
         self.errors: Final = counters("errors", "Errors answered or met in the background.", "type")
+        self.spans: Final = counters(
+            "spans", "Spans of traces, by what came of each.", "result", ("exported", "dropped", "failed")
+        )
         self.event_loop_lag: Final = gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop within the last 15 seconds."
         )

@@ -9,6 +9,7 @@ from typing import Final
 from gateway.config.settings import AuthMode, Settings
 from gateway.resilience.faults import FaultPoints, FaultTarget
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer
 from gateway.web.admin import Chaos, chaos_routes
 from gateway.web.api import operations
 from gateway.web.api.document import document
@@ -45,13 +46,14 @@ class Web:
         stamp: Callable[[], str],
         about: Callable[[], About],
         recorder: Recorder | None = None,
+        tracer: Tracer | None = None,
         backends: Backends = Backends(),  # noqa: B008 - frozen
         faults: FaultPoints | None = None,
         more_warnings: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`stamp` gives the time of receipt, `about` the head of the status; `recorder` gets the webhooks as they came,
-        `backends` are what modes of authentication and the rate limit ask; where there are `faults`, they can be
-        injected; `more_warnings` tells what beyond the configuration `/readyz` should warn of now.
+        `tracer` their spans; `backends` are what modes of authentication and the rate limit ask; where there are
+        `faults`, they can be injected; `more_warnings` tells what beyond the configuration `/readyz` should warn of.
 
         Raises `ConfigurationError`.
         """
@@ -101,6 +103,7 @@ class Web:
             request_timeout=server.request_timeout,
             clock=time.perf_counter,
             recorder=recorder,
+            tracer=tracer,
         )
         scrape = Shell(
             self.scraped,

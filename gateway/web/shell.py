@@ -22,6 +22,7 @@ from prometheus_client import Counter
 
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracer, exemplar
 from gateway.web import problems
 from gateway.web.answers import Answer, HttpDate
 from gateway.web.auth.guard import Door
@@ -31,6 +32,7 @@ from gateway.web.flowing import Flowing
 from gateway.web.problems import Problem, Reason, try_again
 from gateway.web.recording import Recorder
 from gateway.web.routes import Call, Reply, Route, Routes
+from gateway.web.tracing import Served
 
 log = structlog.get_logger(__name__)
 
@@ -56,9 +58,10 @@ class Shell:
         request_timeout: float,
         clock: Callable[[], float],
         recorder: Recorder | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
-        """`clock` is monotonic with a fine resolution, and the recorder's, too; `request_timeout` in seconds. Needs a
-        running loop.
+        """`clock` is monotonic with a fine resolution, and the recorder's, too; `request_timeout` in seconds; `tracer`
+        sees all but what is public. Needs a running loop.
         """
         self._routes = routes
         self._metrics = metrics
@@ -67,6 +70,7 @@ class Shell:
         self._deadlines = Deadlines(request_timeout, asyncio.get_running_loop())
         self._clock = clock
         self._recorder = recorder
+        self._tracer = tracer
         self._date = HttpDate()
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._ids = count(1)
@@ -88,6 +92,9 @@ class Shell:
         method = request.method
         call = Call(request, request_id, parameter)
         status = CLIENT_GONE
+        served: Served | None = None
+        if self._tracer is not None and route is not None and not route.public:
+            served = Served(self._tracer, request, label, request_id)
         self._under_way += 1
         try:
             reply = await self._serve(call, route)
@@ -112,7 +119,10 @@ class Shell:
             if not self._under_way and self.stopping:
                 self._quiet.set()
             self._counter(label, method, status).inc()
-            self._metrics.request_duration[label].observe(self._clock() - began)
+            shown = None if served is None else exemplar(served.context)
+            self._metrics.request_duration[label].observe(self._clock() - began, shown)
+            if served is not None:
+                served.end(status)
             if self._recorder is not None and call.body is not None:
                 self._recorder.offer(call, status, began)
 

@@ -44,7 +44,7 @@ journal: {path: null, max_size: 256MiB}
 record:  {path: null, max_size: 1GiB}
 chaos:   {enabled: false, admins: [admin]}
 log:     {level: info, format: json}
-tracing: {endpoint: null}
+tracing: {endpoint: null, sample: 1.0}
 """
 
 

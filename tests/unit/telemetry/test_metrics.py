@@ -41,6 +41,7 @@ COUNTERS = {
     "gateway_token_expirations_total": (),
     "gateway_token_generations_total": (),
     "gateway_faults_injected_total": ("target", "mode"),
+    "gateway_spans_total": ("result",),
     "gateway_errors_total": ("type",),
 }
 GAUGES = {
