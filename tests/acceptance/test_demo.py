@@ -55,7 +55,7 @@ class Demo:
         return [line.strip() for line in tried.splitlines() if line.startswith("    ")]
 
     def addresses(self) -> dict[str, str]:
-        return dict(re.findall(r"^  (\w+) +(\S+)$", self.printed(), re.MULTILINE))
+        return dict(re.findall(r"^  (\w+) +(\S+)(?: \(a page\).*)?$", self.printed(), re.MULTILINE))
 
     def run(self, command: str) -> str:
         """Type a command into a shell in the same folder; it has half a minute, and must end well."""
