@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 4
+WORKERS ?= 3
 ARGS ?=
 FAULTS ?=
 ORDEALS := $(addprefix tests/integration/test_,$(addsuffix .py,redis_under_load redis_garbage redis_sentinel \

@@ -242,7 +242,7 @@ def test_a_body_of_unknown_length_gets_413_as_soon_as_it_passes_the_limit(runnin
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/", 404),
+        ("GET", "/v2", 404),
         ("POST", "/v1/webhooks", 404),
         ("POST", "/v1/webhooks/prometheus/more", 404),
         ("GET", "/v1/alerts/", 404),

@@ -146,19 +146,23 @@ async def two_requests_for_one_problem_become_one(
 ) -> None:
     """Delete, as after a race that the names could not prevent: somebody made a later request with the same marks."""
     await settled(gateway)
-    (first,) = cluster.requests(namespace)
-    second = copy.deepcopy(first)
-    meta = second["metadata"]
-    second["metadata"] = {key: meta[key] for key in ("labels", "annotations")}
-    second["metadata"]["name"] = meta["name"].removesuffix("-1") + "-2"
-    second["metadata"]["labels"]["remediation.kubernaut.io/generation"] = "2"
-    cluster.call("POST", RESOURCES.format(namespace), second)
-    await eventually(
-        lambda: [generation(one) for one in cluster.requests(namespace)] == [2],
-        "the first one to give up and go",
-        seconds=30,
-        every=0.2,
-    )
+    for number in range(2, 30):
+        (first,) = cluster.requests(namespace)
+        second = copy.deepcopy(first)
+        meta = second["metadata"]
+        second["metadata"] = {key: meta[key] for key in ("labels", "annotations")}
+        second["metadata"]["name"] = f"{meta['name'].rpartition('-')[0]}-{number}"
+        second["metadata"]["labels"]["remediation.kubernaut.io/generation"] = str(number)
+        cluster.call("POST", RESOURCES.format(namespace), second)
+        await eventually(
+            lambda number=number: [generation(one) for one in cluster.requests(namespace)] == [number],
+            "the first one to give up and go",
+            seconds=30,
+            every=0.2,
+        )
+        if gateway.metric(CALLS, verb="delete", code="200"):
+            return  # else a gateway of another test, which sees this namespace too, was quicker
+    raise AssertionError("others were always quicker")
 
 
 async def a_closed_request_has_a_successor(gateway: GatewayProcess, cluster: Api, namespace: str) -> None:

@@ -33,6 +33,11 @@ SECONDS = 30_000
 Look = Callable[..., Any]
 
 
+def alone(namespace: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """These settings for a gateway that sees nothing of what other tests do to the cluster."""
+    return {**settings, "kubernetes": {"namespaces": [namespace]}}
+
+
 @pytest.fixture
 async def look(chromium: Path) -> AsyncIterator[Look]:
     """Open the page of a gateway; at the end no page has complained, and none has asked anybody else."""
@@ -88,7 +93,9 @@ async def firing(gateway: GatewayProcess, *alerts: dict[str, object]) -> AsyncIt
 async def test_a_storm_is_seen_as_it_grows_ends_and_becomes_a_request(
     look: Look, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(hold="20s", inactivity="5s"))
+    gateway = start_gateway(
+        redis=redis_server, cluster=cluster, settings=alone(namespace, quick(hold="20s", inactivity="5s"))
+    )
     page = await look(gateway)
     await shows(page, "#link", "live")
     await shows(page, "#windows-none", "No alert is held back")
@@ -130,7 +137,7 @@ async def test_a_storm_is_seen_as_it_grows_ends_and_becomes_a_request(
 async def test_a_request_can_be_looked_into_and_its_command_copied_by_keyboard_alone(
     look: Look, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=STEADY)
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=alone(namespace, STEADY))
     _, (verdict,) = await asyncio.to_thread(send, gateway, fires(namespace))
     page = await look(gateway, permissions=["clipboard-read", "clipboard-write"])
     request = page.locator("#recent tbody tr")
@@ -185,7 +192,9 @@ async def test_trouble_is_seen_while_it_lasts_faults_on_purpose_redis_gone_and_t
     look: Look, start_gateway: StartGateway, start_redis: StartRedis, cluster: Api, namespace: str
 ) -> None:
     redis = start_redis()
-    gateway = start_gateway(redis=redis, cluster=cluster, settings={**STEADY, "chaos": {"enabled": True}})
+    gateway = start_gateway(
+        redis=redis, cluster=cluster, settings=alone(namespace, {**STEADY, "chaos": {"enabled": True}})
+    )
     page = await look(gateway, expected="net::ERR_")
     await shows(page, "#mode", "normal")
     await expect(page.locator("#breakers .state")).to_have_text(["in use", "in use"])
@@ -235,7 +244,9 @@ async def test_with_authentication_the_page_is_empty_until_somebody_says_who_the
     for file in (tokens, users):
         file.chmod(0o600)
     auth = {"mode": ["bearer", "basic"], "tokens_file": str(tokens), "users_file": str(users)}
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings={**STEADY, "auth": auth})
+    gateway = start_gateway(
+        redis=redis_server, cluster=cluster, settings=alone(namespace, {**STEADY, "auth": auth})
+    )
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
     body = json.dumps({"alerts": [fires(namespace)]}).encode()
     assert (await asyncio.to_thread(gateway.call, "POST", "/v1/webhooks/prometheus", body, headers))[0] < 300
@@ -286,7 +297,7 @@ async def test_it_is_accessible_and_fits_in_light_and_dark(
 ) -> None:
     settings = {**quick(hold="60s", inactivity="60s"), "chaos": {"enabled": True}}
     settings["storm"]["rules"] = [{"matchers": ['alertname="DiskFull"'], "mode": "immediate"}]
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=settings)
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=alone(namespace, settings))
     full = {"status": "firing", "labels": {"alertname": "DiskFull", "namespace": namespace}}
     await asyncio.to_thread(send, gateway, *pods(namespace, *range(12)), full)
     wish = {"target": "redis", "mode": "jitter", "pct": 10, "delay": "1ms", "ttl": "60s"}

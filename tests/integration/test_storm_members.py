@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 
 from chaos.rig.api import Api, Json
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.load import flood
-from tests.integration.sight import PATIENT, body, fires, resolved, send, send_one, settled, status_of, words
+from tests.integration.sight import PATIENT, body, fires, resolved, send, send_one, settled, words
 from tests.integration.windows import (
     member_counts,
     once,
@@ -143,11 +144,17 @@ async def test_a_deleted_aggregated_request_is_no_longer_counted_on(
 ) -> None:
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick())
 
-    windows_in(send(gateway, *pods(namespace, 0, 1, 2))[1])
+    _, verdicts = send(gateway, *pods(namespace, 0, 1, 2))
+    windows_in(verdicts)
     (first,) = await stands(cluster, namespace, storms=[once(0, 1, 2)])
     await settled(gateway)
     cluster.delete_request(namespace, first["metadata"]["name"])
-    await eventually(lambda: status_of(gateway)["requests"] == 0, "the deletion to be seen")
+
+    def seen() -> bool:
+        status, text = gateway.get(f"/v1/alerts/{verdicts[0]['fingerprint']}")
+        return status == 404 or not any(one["open"] for one in json.loads(text)["requests"])
+
+    await eventually(seen, "the deletion to be seen")
     assert send_one(gateway, fires(namespace, "p9"))["outcome"] == "buffered"
     (next_window,) = windows_in(send(gateway, *pods(namespace, 0, 1, 2))[1])
     (request,) = await stands(cluster, namespace, storms=[once(0, 1, 2, 9)])

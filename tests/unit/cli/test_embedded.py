@@ -151,7 +151,7 @@ def test_windows_are_short_as_far_as_nobody_configured_them(
 def test_dev_ends_in_order_by_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     require("redis-server")
     with subprocess.Popen(
-        [*COMMAND, "dev", "--set", "log.level=warning"],
+        [*COMMAND, "dev", "--set", "log.level=error"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -98,10 +98,11 @@ def test_the_gaps_are_those_of_the_recording_divided_by_the_speed(
     fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = recording(tmp_path / "r", *((offset, webhook("A")) for offset in (7, 9, 10)))
+    began = time.monotonic()
     assert replay(fake_gateway, path, "--speed", "10", "--summary", "json") == 0
-    first, second, third = (post.at for post in fake_gateway.posts)
-    assert second - first > 0.19
-    assert third - first > 0.29
+    _, second, third = (post.at - began for post in fake_gateway.posts)
+    assert second > 0.2
+    assert third > 0.3
     shown = summary(capsys)
     assert 0.3 < shown["seconds"] < 5
     assert (shown["recordedSeconds"], shown["speed"]) == (3, 10)
