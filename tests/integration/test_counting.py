@@ -105,7 +105,7 @@ async def test_closing_and_deleting_under_load_never_opens_two_and_never_counts_
 
     books = Books()
     with repeatedly(witness.look, 0.02):
-        with repeatedly(controller, 0.4):
+        with repeatedly(controller, 0.1):
             books = await flood(urls, [body(namespace)] * 3000, at_once=20)
         await eventually(lambda: settled(urls), "everything to be confirmed", seconds=30)
         witness.look()

@@ -35,7 +35,7 @@ Look = Callable[..., Any]
 
 def alone(namespace: str, settings: dict[str, Any]) -> dict[str, Any]:
     """These settings for a gateway that sees nothing of what other tests do to the cluster."""
-    return {**settings, "kubernetes": {"namespaces": [namespace]}}
+    return {**settings, "kubernetes": {"namespaces": [namespace], "fallback_namespace": namespace}}
 
 
 @pytest.fixture
