@@ -51,9 +51,12 @@ class Delivery:
             self._digest = hashlib.sha256(self._body).hexdigest()[:32]
         return self._digest
 
-    def unsettled(self) -> list[int]:
-        """The positions of those that have no fate yet."""
-        return [position for position, fate in enumerate(self.fates) if fate is None]
+    def settled_or_not(self) -> tuple[list[int], list[int]]:
+        """The positions of the alerts that have a fate, and of those that have none yet."""
+        told: tuple[list[int], list[int]] = [], []
+        for position, fate in enumerate(self.fates):
+            told[fate is None].append(position)
+        return told
 
     def settle(self, position: int, fate: Fate) -> None:
         if self.fates[position] is None:

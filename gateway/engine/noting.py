@@ -27,10 +27,10 @@ class Notes:
         self._clock = ports.clock
         self._kept: dict[tuple[str, str], float] = {}
 
-    async def keep(self, delivery: Delivery, positions: Iterable[int] | None = None) -> None:
-        """Before a 503: note whatever of the body was taken; of these positions only, where some are given."""
+    async def keep(self, delivery: Delivery, positions: Iterable[int]) -> None:
+        """Note what was taken of these positions of a body that is answered 503."""
         by_shard: dict[int, list[Note]] = {}
-        for position in range(len(delivery.readings)) if positions is None else positions:
+        for position in positions:
             reading, fate = delivery.readings[position], delivery.fates[position]
             if fate is not None and fate.counted and not reading.resolved:
                 note = Note(delivery.digest, note_name(reading))

@@ -40,10 +40,12 @@ class Refusals:
         if delivery.left and patience:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(delivery.settled(), patience)
-        if delivery.left:
-            late = self._start(self._note_late(delivery, delivery.unsettled()), "late")
+        # Told apart once: an alert that gets its fate before the tasks begin is noted by one of them only.
+        settled, under_way = delivery.settled_or_not()
+        if under_way:
+            late = self._start(self._note_late(delivery, under_way), "late")
             self._late.setdefault(delivery.digest, set()).add(late)
-        noting = self._start(self._notes.keep(delivery), "note")
+        noting = self._start(self._notes.keep(delivery, settled), "note")
         try:
             await asyncio.shield(noting)
         except asyncio.CancelledError:

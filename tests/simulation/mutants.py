@@ -170,7 +170,7 @@ def _two_notes() -> Any:
     """A note is kept in Redis and in memory."""
     keep = Notes.keep
 
-    async def both(self: Any, delivery: Any, positions: Any = None) -> None:
+    async def both(self: Any, delivery: Any, positions: Any) -> None:
         await keep(self, delivery, positions)
         taken = [
             Note(delivery.digest, note_name(reading))
