@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from chaos import collecting, reports, validating
+from chaos import collecting, delta, reports, validating
 from chaos.cluster.settings import Place
 from chaos.cluster.way import cluster_way
 from chaos.local.way import local_way
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_metrics(commands)
     _add_validate(commands)
     _add_report(commands)
+    delta.add_to(commands)
     options = parser.parse_args(arguments)
     found: int = options.act(options)
     return found
