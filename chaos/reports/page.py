@@ -5,34 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from chaos.reports import plots, summary
+from chaos.reports import course, summary
+from chaos.reports.style import STYLE
 from chaos.verdicts import Verdict
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d232a; --quiet: #5b6570; --paper: #fff; --edge: #dde2e7;
-        --good: #2f7a3e; --bad: #b3261e; --shade: #f6d9a855; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e8ec; --quiet: #9aa5b1; --paper: #14181d; --edge: #333b44;
-          --good: #79c98b; --bad: #ff8a80; --shade: #6b4e1a66; }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-       max-width: 960px; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; border-top: 1px solid var(--edge);
-     padding-top: 1rem; }
-table { border-collapse: collapse; width: 100%; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--edge);
-         vertical-align: top; }
-th { color: var(--quiet); font-weight: 600; } td.figure { white-space: nowrap; }
-.passed { color: var(--good); font-weight: 600; } .failed { color: var(--bad); font-weight: 600; }
-.not-run { color: var(--quiet); font-weight: 600; }
-.lead { font-size: 1.1rem; } .quiet { color: var(--quiet); }
-svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; margin-top: 1rem; }
-svg .title { fill: var(--ink); font-weight: 600; } svg .tick, svg .name { fill: var(--quiet); font-size: 11px; }
-svg .grid { stroke: var(--edge); } svg .line { fill: none; stroke-width: 1.8; }
-svg .injection { fill: var(--shade); }
-svg .label { font-weight: 600; }
-li { overflow-wrap: anywhere; }
-"""
 
 
 def render(verdicts: Sequence[Verdict]) -> str:
@@ -44,7 +19,7 @@ def render(verdicts: Sequence[Verdict]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Rehearsals: {escape(summary.outcome(verdicts))}</title>
-<style>{_STYLE}</style>
+<style>{STYLE}</style>
 </head>
 <body>
 <h1>Rehearsals</h1>
@@ -82,7 +57,7 @@ def _scenario(verdict: Verdict) -> str:
         parts.append(f'<p class="not-run">Not run: {escape(verdict.not_run)}</p>')
     if verdict.error:
         parts.append(f'<p class="failed">Broken off: {escape(verdict.error)}</p>')
-    parts.append(plots.svg(verdict))
+    parts.append(course.svg(verdict))
     if verdict.criteria:
         rows = "".join(
             f'<tr><td class="{"passed" if one.passed else "failed"}">{"✓" if one.passed else "✗"}</td>'

@@ -1,123 +1,208 @@
-"""Pictures of a scenario over time, as SVG: what came and what became of it, the queue, the breakers, and injections.
+"""Pictures over time, as SVG: panels above one another that share the axis of time, and what was done meanwhile.
 
-Four small pictures above one another share the axis of time, since their scales have nothing in common.
+Several small pictures rather than one, since their scales have nothing in common. Colours are classes (`style.py`), so
+that a picture within a page follows the page, and one in a file brings its own (`standalone`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from chaos.verdicts import Span, Verdict
+from chaos.reports import style
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, LEFT, RIGHT = 900, 56, 150
-TOP, GAP, BOTTOM = 52, 36, 40
-COLOURS = ("#1f6fb4", "#c75b12", "#3a7d44")
+WIDTH, LEFT, RIGHT = 900, 64, 150
+GAP, BOTTOM = 36, 40
+ROW = 13
+"""Height of a row of names above the panels."""
+LETTER = 6.2
+"""How wide a letter of a name is, about."""
+
+
+def plain(value: float) -> str:
+    """A tick's number."""
+    return f"{value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series of a panel."""
+
+    name: str
+    points: Points
+    colour: int = 0
+    dashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One of the pictures: which series it has, and how high it is."""
+    """One of the pictures."""
 
     title: str
-    series: tuple[str, ...]
-    height: int
+    lines: Sequence[Line]
+    height: int = 120
     steps: bool = False
     """Values hold until the next one, as states do."""
+    log: bool = False
+    """Each tick is ten times the one below."""
+    least: float = 1.0
+    """The axis reaches this far at least."""
+    tick: Callable[[float], str] = plain
+    from_zero: bool = True
+    """The axis begins at 0, or, where a small change on a high level matters, near the lowest value."""
 
 
-PANELS = (
-    Panel("alerts, in all", ("received", "created", "deduplicated"), 150),
-    Panel("waiting to be written", ("queue",), 80),
-    Panel("written directly, in all", ("fallback",), 80),
-    Panel("open breakers, over all gateways", ("breaker Redis", "breaker Kubernetes"), 70, steps=True),
-)
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A time with a name behind the panels: an injection, or a phase."""
+
+    name: str
+    begin: float
+    end: float
+    kind: str = "injection"
 
 
-def svg(verdict: Verdict) -> str:
-    """The pictures of one scenario; empty where nothing was seen."""
-    end = max((at for points in verdict.series.values() for at, _ in points), default=0.0)
+def draw(label: str, panels: Sequence[Panel], bands: Sequence[Band] = (), *, end: float | None = None) -> str:
+    """The SVG, from second 0 to `end` (that of the longest line without one); empty where there is nothing to show."""
+    if end is None:
+        end = max(
+            (line.points[-1][0] for panel in panels for line in panel.lines if line.points), default=0.0
+        )
     if end <= 0:
         return ""
-    height = TOP + sum(panel.height + GAP for panel in PANELS) + BOTTOM - GAP
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(verdict.title)}, over time">',
-        *_shades(verdict.spans, end, height),
-    ]
-    top = TOP
-    for panel in PANELS:
-        parts += _panel(panel, verdict, end, top)
+    names, rows = _names(bands, end)
+    top = 12 + rows * ROW + 18
+    height = top + sum(panel.height + GAP for panel in panels) + BOTTOM - GAP
+    parts = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">']
+    parts += _shades(bands, end, top, height)
+    parts += names
+    for panel in panels:
+        parts += _panel(panel, end, top)
         top += panel.height + GAP
     parts += _times(end, height)
     return "\n".join([*parts, "</svg>"])
 
 
+def standalone(svg: str) -> str:
+    """The same as a file of its own, with its colours."""
+    head, _, rest = svg.partition(">")
+    paper = '<rect width="100%" height="100%" style="fill: var(--paper)"/>'
+    look = f"<style>{style.COLOURS}{style.PICTURES}</style>"
+    return f'{head} xmlns="http://www.w3.org/2000/svg">\n{look}\n{paper}{rest}\n'
+
+
 def _x(at: float, end: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * min(at, end) / end
+    return LEFT + (WIDTH - LEFT - RIGHT) * min(max(at, 0.0), end) / end
 
 
-def _shades(spans: Sequence[Span], end: float, height: int) -> list[str]:
-    """A band for each injection, with its name above; names that would overlap go one line up."""
-    found = []
-    last = -math.inf
-    for span in spans:
-        if span.kind != "injection":
-            continue
-        left, right = _x(span.begin, end), _x(end if span.end is None else span.end, end)
+def _shades(bands: Sequence[Band], end: float, top: int, height: int) -> list[str]:
+    """Injections are shaded; of phases every other one is, lightly, to show where one ends."""
+    found, phases = [], 0
+    for band in bands:
+        if band.kind != "injection":
+            phases += 1
+            if phases % 2:
+                continue
+        left, right = _x(band.begin, end), _x(band.end, end)
+        shade = "injection" if band.kind == "injection" else "band"
         found.append(
-            f'<rect class="injection" x="{left:.1f}" y="{TOP - 4}" width="{max(1.0, right - left):.1f}" '
-            f'height="{height - TOP - BOTTOM + 4}"/>'
+            f'<rect class="{shade}" x="{left:.1f}" y="{top - 4}" width="{max(1.0, right - left):.1f}" '
+            f'height="{height - top - BOTTOM + 4}"/>'
         )
-        y = 12 if left < last else 25
-        found.append(f'<text class="name" x="{left:.1f}" y="{y}">{escape(span.name)}</text>')
-        last = left + 6.2 * len(span.name) if y == 25 else last
     return found
 
 
-def _panel(panel: Panel, verdict: Verdict, end: float, top: int) -> list[str]:
-    series = [(name, verdict.series.get(name, [])) for name in panel.series]
-    most = max((y for _, points in series for _, y in points), default=0.0)
-    ceiling = _ceiling(most)
-    bottom = top + panel.height
+def _names(bands: Sequence[Band], end: float) -> tuple[list[str], int]:
+    """The names, each in the lowest row where it overlaps none before it; and how many rows that takes."""
+    placed: list[tuple[int, float, str]] = []
+    free: list[float] = []
+    for band in sorted(bands, key=lambda band: band.begin):
+        wide = LETTER * len(band.name) + 6
+        left = min(_x(band.begin, end), WIDTH - wide)
+        row = next((number for number, until in enumerate(free) if until <= left), len(free))
+        free[row : row + 1] = [left + wide]
+        placed.append((row, left, band.name))
+    base = 12 + (len(free) - 1) * ROW
+    return [
+        f'<text class="name" x="{left:.1f}" y="{base - row * ROW}">{escape(name)}</text>'
+        for row, left, name in placed
+    ], len(free)
+
+
+class _Scale:
+    """From values to heights."""
+
+    def __init__(self, panel: Panel, top: int) -> None:
+        values = [y for line in panel.lines for _, y in line.points]
+        most, least = max([panel.least, *values]), min(values, default=0.0)
+        self.top, self.height, self.log = top, panel.height, panel.log
+        if panel.log:
+            positive = [y for y in values if y > 0]
+            self.low = 10.0 ** math.floor(math.log10(min(positive, default=1.0)))
+            self.high = max(self.low * 10, 10.0 ** math.ceil(math.log10(most)))
+            decades = round(math.log10(self.high / self.low))
+            self.ticks = [self.low * 10.0**power for power in range(decades + 1)]
+            return
+        if panel.from_zero or least <= 0:
+            self.low, self.high = 0.0, ceiling(most)
+        else:
+            room = max(most - least, most * 0.05)
+            self.low, self.high = max(0.0, least - room * 0.5), most + room * 0.5
+        self.ticks = [self.low + (self.high - self.low) * part for part in (0.0, 0.5, 1.0)]
+
+    def y(self, value: float) -> float:
+        if self.log:
+            value = max(value, self.low)
+            part = math.log10(value / self.low) / math.log10(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return self.top + self.height * (1 - part)
+
+
+def _panel(panel: Panel, end: float, top: int) -> list[str]:
+    scale = _Scale(panel, top)
     right = WIDTH - RIGHT
     parts = [f'<text class="title" x="{LEFT}" y="{top - 6}">{escape(panel.title)}</text>']
-    for share in (0.0, 0.5, 1.0):
-        y = bottom - panel.height * share
+    for tick in scale.ticks:
+        y = scale.y(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-        if (ceiling * share).is_integer():
+        if panel.tick is not plain or float(tick).is_integer():
+            shown = escape(panel.tick(tick))
             parts.append(
-                f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{ceiling * share:g}</text>'
+                f'<text class="tick" x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>'
             )
     labels = []
-    for place, (name, points) in enumerate(series):
-        colour = COLOURS[place]
-        path = _path(points, end, top, panel.height, ceiling, steps=panel.steps)
-        parts.append(f'<path class="line" stroke="{colour}" d="{path}"/>')
-        last = points[-1][1] if points else 0.0
-        labels.append((bottom - panel.height * last / ceiling, name, colour))
-    parts += _labels(labels)
-    return parts
+    for line in panel.lines:
+        if not line.points:
+            continue
+        path = _path(line.points, end, scale, steps=panel.steps)
+        dashed = " dashed" if line.dashed else ""
+        parts.append(f'<path class="line c{line.colour}{dashed}" d="{path}"/>')
+        labels.append((scale.y(line.points[-1][1]), line.name, line.colour))
+    return parts + _labels(labels)
 
 
-def _labels(labels: list[tuple[float, str, str]]) -> list[str]:
+def _labels(labels: list[tuple[float, str, int]]) -> list[str]:
     """Names at the ends of their lines, pushed apart where they would overlap."""
     found, above = [], math.inf
     for y, name, colour in sorted(labels, reverse=True):
         y = min(y + 4, above - 14)
         above = y
-        found.append(f'<text class="label" x="{WIDTH - RIGHT + 8}" y="{y:.1f}" fill="{colour}">{name}</text>')
+        found.append(
+            f'<text class="label c{colour}" x="{WIDTH - RIGHT + 8}" y="{y:.1f}">{escape(name)}</text>'
+        )
     return found
 
 
-def _path(points: Points, end: float, top: int, height: int, ceiling: float, *, steps: bool) -> str:
+def _path(points: Points, end: float, scale: _Scale, *, steps: bool) -> str:
     words = []
     before: float | None = None
     for at, value in points:
-        x, y = _x(at, end), top + height * (1 - value / ceiling)
+        x, y = _x(at, end), scale.y(value)
         if before is None:
             words.append(f"M{x:.1f} {y:.1f}")
         elif steps and y != before:
@@ -129,18 +214,20 @@ def _path(points: Points, end: float, top: int, height: int, ceiling: float, *, 
 
 
 def _times(end: float, height: int) -> list[str]:
-    """The axis of time: a handful of round seconds."""
-    step = _ceiling(end / 6)
+    """The axis of time: a handful of round seconds, or minutes where it is long."""
+    unit, name = (60.0, "min") if end > 300 else (1.0, "s")
+    step = ceiling(end / unit / 6)
     y = height - BOTTOM + 18
     found = []
-    for number in range(int(end / step) + 1):
+    for number in range(int(end / unit / step) + 1):
         at = number * step
-        found.append(f'<text class="tick" x="{_x(at, end):.1f}" y="{y}" text-anchor="middle">{at:g} s</text>')
+        x = _x(at * unit, end)
+        found.append(f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="middle">{at:g} {name}</text>')
     return found
 
 
-def _ceiling(value: float) -> float:
-    """The next round number: 1, 2, 4 or 5 times a power of ten."""
+def ceiling(value: float) -> float:
+    """The next round number: 1, 2, 4 or 5 times a power of ten; 1 at least."""
     if value <= 1:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))

@@ -1,0 +1,1 @@
+"""Load campaigns, and the proof that they leave."""
