@@ -87,6 +87,69 @@ def draw(label: str, panels: Sequence[Panel], bands: Sequence[Band] = (), *, end
     return "\n".join([*parts, "</svg>"])
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A row of `ranges`: some values of one thing, in order, such as its quantiles; None where one is missing."""
+
+    name: str
+    values: Sequence[float | None]
+
+
+def ranges(
+    label: str,
+    rows: Sequence[Range],
+    names: Sequence[str],
+    *,
+    tick: Callable[[float], str] = plain,
+    mark: tuple[str, float] | None = None,
+) -> str:
+    """Rows of dots on one axis, each of whose ticks is ten times the one before; `names` are those of the dots.
+
+    `mark` is a line with a name.
+    """
+    values = [value for row in rows for value in row.values if value]
+    if not values:
+        return ""
+    values += [mark[1]] if mark else []
+    low = math.floor(math.log10(min(values)))
+    decades = max(1, math.ceil(math.log10(max(values))) - low)
+    left, right, top, each = 150, WIDTH - 40, 44, 24
+    bottom = top + each * len(rows)
+
+    def x(value: float) -> float:
+        return left + (right - left) * (math.log10(max(value, 10.0**low)) - low) / decades
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {bottom + 28}" role="img" aria-label="{escape(label)}">']
+    for number, name in enumerate(names):
+        place = left + number * 70
+        parts.append(f'<circle class="dot c{number}" cx="{place}" cy="12" r="5"/>')
+        parts.append(f'<text class="name" x="{place + 10}" y="16">{escape(name)}</text>')
+    for power in range(decades + 1):
+        at = x(10.0 ** (low + power))
+        parts.append(f'<line class="grid" x1="{at:.1f}" y1="{top - 8}" x2="{at:.1f}" y2="{bottom}"/>')
+        shown = escape(tick(10.0 ** (low + power)))
+        parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 18}" text-anchor="middle">{shown}</text>')
+    if mark:
+        at = x(mark[1])
+        parts.append(f'<path class="line dashed c4" d="M{at:.1f} {top - 8}V{bottom}"/>')
+        parts.append(
+            f'<text class="name" x="{at:.1f}" y="{top - 12}" text-anchor="middle">{escape(mark[0])}</text>'
+        )
+    for number, row in enumerate(rows):
+        y = top + each * (number + 0.5)
+        parts.append(
+            f'<text class="row" x="{left - 14}" y="{y + 4:.1f}" text-anchor="end">{escape(row.name)}</text>'
+        )
+        dots = [(x(value), place) for place, value in enumerate(row.values) if value is not None]
+        if dots:
+            ends = f'x1="{dots[0][0]:.1f}" x2="{dots[-1][0]:.1f}"'
+            parts.append(f'<line class="span" {ends} y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts += [
+            f'<circle class="dot c{place}" cx="{at:.1f}" cy="{y:.1f}" r="5"/>' for at, place in reversed(dots)
+        ]
+    return "\n".join([*parts, "</svg>"])
+
+
 def standalone(svg: str) -> str:
     """The same as a file of its own, with its colours."""
     head, _, rest = svg.partition(">")
@@ -149,10 +212,12 @@ class _Scale:
             return
         if panel.from_zero or least <= 0:
             self.low, self.high = 0.0, ceiling(most)
-        else:
-            room = max(most - least, most * 0.05)
-            self.low, self.high = max(0.0, least - room * 0.5), most + room * 0.5
-        self.ticks = [self.low + (self.high - self.low) * part for part in (0.0, 0.5, 1.0)]
+            self.ticks = [self.high * part for part in (0.0, 0.5, 1.0)]
+            return
+        step = ceiling(max(most - least, most * 0.05) / 2)
+        self.low, self.high = math.floor(least / step) * step, math.ceil((most + step / 4) / step) * step
+        steps = round((self.high - self.low) / step)
+        self.ticks = [self.low + step * number for number in range(steps + 1)]
 
     def y(self, value: float) -> float:
         if self.log:

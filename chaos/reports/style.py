@@ -22,6 +22,7 @@ svg { font: 12px system-ui, sans-serif; }
 svg .title { fill: var(--ink); font-weight: 600; } svg .tick, svg .name { fill: var(--quiet); font-size: 11px; }
 svg .grid { stroke: var(--edge); } svg .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 svg .dashed { stroke-dasharray: 5 4; stroke-width: 1.4; } svg .injection { fill: var(--shade); }
+svg .row { fill: var(--ink); } svg .span { stroke: var(--edge); stroke-width: 4; stroke-linecap: round; }
 svg .band { fill: var(--band); } svg .label { font-weight: 600; }
 """ + "".join(
     f"svg .line.c{number} {{ stroke: var(--c{number}); }} "

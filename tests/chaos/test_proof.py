@@ -254,10 +254,10 @@ def test_markdown_and_page_show_every_target_with_its_figure_and_limit(tmp_path:
     for one in verdict.results:
         assert f"| {one.measured} | {one.bound or ''} |" in text
         assert f'">{one.measured}</td>'.replace("<0", "&lt;0").replace("> 9", "&gt; 9") in page
-    for picture in ("latency", "throughput", "reliability", "cost", "growth"):
+    for picture in ("kinds", "latency", "throughput", "reliability", "cost", "growth"):
         assert f"({picture}.svg)" in text
         assert (tmp_path / f"{picture}.svg").read_text().startswith("<svg viewBox")
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
     assert "http://" not in re.sub(r"http://(127\.0\.0\.1|www\.w3\.org)", "", page)
 
 
@@ -377,4 +377,4 @@ def test_in_a_browser_the_texts_of_the_pictures_stay_apart_and_within(chromium: 
     found = re.search(r"<title>(.*?)</title>", done.stdout)
 
     assert found is not None
-    assert json.loads(found[1]) == [5, []]
+    assert json.loads(found[1]) == [6, []]

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def test_each_script_says_how_it_is_used(script: str) -> None:
 
 def test_alerts_are_sent_measured_validated_and_audited(embedded: Mapping[str, str], tmp_path: Path) -> None:
     before, after, sent = tmp_path / "before.json", tmp_path / "after.json", tmp_path / "sent.jsonl"
+    metrics, page = f"{embedded['GATEWAY_METRICS_URL']}/metrics", tmp_path / "before.prom"
+    with urllib.request.urlopen(metrics, timeout=10) as answer:
+        page.write_bytes(answer.read())
     assert run("collect-metrics.sh", "--baseline", "--output", before, env=embedded).returncode == 0
     alerts = (
         "--rate",
@@ -95,6 +99,10 @@ def test_alerts_are_sent_measured_validated_and_audited(embedded: Mapping[str, s
     found = json.loads(after.read_text())
     assert (found["alerts_sent"], found["alerts_processed"]) == (30, 30)
     assert {"circuit_breaker_activations", "recovery_time_seconds"} <= found.keys()
+
+    done = run("metrics-delta.sh", page, metrics, "--output", "json", env=embedded)
+    grown = {one["name"]: one["growth"] for one in json.loads(done.stdout)["counters"]}
+    assert (done.returncode, grown["gateway_alerts_received_total"]) == (0, 30)
 
     looks = ("--baseline", before, "--post-chaos", after)
     verdict = tmp_path / "concurrent-updates-validation.json"

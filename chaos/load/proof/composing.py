@@ -74,10 +74,15 @@ def _tiles(campaign: Campaign, results: Sequence[Result]) -> list[Tile]:
     by_key = {one.key: one for one in results}
     writes = cost.per_alert(campaign, cost.kubernetes(campaign, cost.WRITES))
     return [
-        Tile("overhead, p95", by_key["overhead_p95"].measured),
-        Tile("first answers as due", by_key["success_first"].measured),
-        Tile("lost or counted twice", by_key["audit"].measured),
-        Tile("unauthorised refused", by_key["refused"].measured),
-        Tile("duplicates without the API", by_key["dedup_without_api"].measured),
+        *(
+            Tile(label, by_key[key].measured, by_key[key].outcome)
+            for key, label in (
+                ("overhead_p95", "overhead, p95"),
+                ("success_first", "first answers as due"),
+                ("audit", "lost or counted twice"),
+                ("refused", "unauthorised refused"),
+                ("dedup_without_api", "duplicates without the API"),
+            )
+        ),
         Tile("Kubernetes writes an alert", Figure(writes, Unit.EACH)),
     ]

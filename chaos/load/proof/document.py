@@ -11,7 +11,7 @@ from typing import Any
 
 from chaos.load.proof.figures import Figure
 from chaos.load.proof.folder import Facts
-from chaos.load.proof.verdict import Result, Verdict
+from chaos.load.proof.verdict import Outcome, Result, Verdict
 
 Cell = Figure | str
 
@@ -66,6 +66,7 @@ class Tile:
 
     label: str
     figure: Figure
+    outcome: Outcome = Outcome.SHOWN
 
 
 @dataclass(frozen=True, slots=True)

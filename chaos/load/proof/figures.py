@@ -60,7 +60,7 @@ def written(value: float | None, unit: Unit) -> str:
         case Unit.RATIO:
             return f"{digits(value)} ×"
         case Unit.EACH:
-            return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+            return small(value)
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
 
 
@@ -84,6 +84,13 @@ def percent(value: float) -> str:
     if shown == "100.00":
         return "> 99.99 %"
     return "< 0.01 %" if shown == "0.00" else f"{shown} %"
+
+
+def small(value: float) -> str:
+    """A number near 0, or not; what is above 0 is never written as 0."""
+    if 0 < value < 1e-4:
+        return "< 0.0001"
+    return f"{value:.0f}" if value == 0 else f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
 
 
 def size(value: float) -> str:

@@ -30,6 +30,7 @@ a { color: var(--c0); text-decoration: none; } a:hover { text-decoration: underl
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .7rem; margin: 1.2rem 0; }
 .tile { background: var(--raised); border-radius: 6px; padding: .7rem .8rem; }
 .tile b { display: block; font-size: 1.45rem; font-weight: 600; line-height: 1.25; font-variant-numeric: tabular-nums; }
+.tile.met, .tile.shown { color: var(--ink); } .tile.missed { box-shadow: inset 3px 0 var(--bad); }
 .tile span { color: var(--quiet); font-size: .82rem; line-height: 1.3; display: block; }
 .pill { display: inline-block; border-radius: 99px; padding: 0 .6em; font-size: .8rem; font-weight: 600;
         white-space: nowrap; border: 1px solid currentColor; }
@@ -54,7 +55,7 @@ def render(document: Document) -> str:
     links = "".join(f'<a href="#{one.key}">{escape(one.title)}</a>' for one in document.sections)
     tone = "met" if document.verdict.passed else "missed"
     tiles = "".join(
-        f'<div class="tile"><b>{escape(str(one.figure))}</b><span>{escape(one.label)}</span></div>'
+        f'<div class="tile {_look(one.outcome)}"><b>{escape(str(one.figure))}</b><span>{escape(one.label)}</span></div>'
         for one in document.tiles
         if str(one.figure) != NONE
     )
@@ -95,7 +96,7 @@ def _targets(document: Document) -> Iterable[str]:
 
 
 def _target(one: Result) -> str:
-    look = one.outcome.value.replace(" ", "-")
+    look = _look(one.outcome)
     strong = f" strong {look}" if one.outcome in (Outcome.MET, Outcome.MISSED) else ""
     limit = "" if one.bound is None else str(one.bound)
     note = f'<span class="note">{escape(one.note)}</span>' if one.note else ""
@@ -104,6 +105,11 @@ def _target(one: Result) -> str:
         f'<tr><td><span class="pill {look}">{one.outcome.value}</span></td><td>{title}{note}</td>'
         f'<td class="figure{strong}">{escape(str(one.measured))}</td><td class="figure">{escape(limit)}</td></tr>\n'
     )
+
+
+def _look(outcome: Outcome) -> str:
+    """The class of an outcome."""
+    return outcome.value.replace(" ", "-")
 
 
 def _section(section: Section) -> str:

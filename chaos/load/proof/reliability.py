@@ -124,7 +124,7 @@ def _fast_fail(campaign: Campaign) -> list[Result]:
     open_for = Figure(sum(end - begin for begin, end in spans), Unit.SECONDS)
     found = []
     for target, what, attempts in (
-        (FAST_FAIL, "503 answers", [one for one in within if one.status == 503]),
+        (FAST_FAIL, "such answers", [one for one in within if one.status == 503]),
         (WHILE_OPEN, "answers", within),
     ):
         times = spread(attempts)

@@ -13,8 +13,9 @@ from chaos.load.proof.folder import Attempt, Campaign, Phase
 from chaos.load.proof.readings import Points, Reading, pace, points, thinned
 from chaos.load.proof.slopes import Trend
 from chaos.load.proof.spread import Spread
-from chaos.reports.plots import Band, Line, Panel, draw
+from chaos.reports.plots import Band, Line, Panel, Range, draw, ranges
 
+MEBIBYTE = 1 << 20
 STRETCHES = 150
 """Into about so many stretches a campaign is cut, unless that makes them shorter than a second."""
 ENOUGH = 30
@@ -121,7 +122,24 @@ def latencies(campaign: Campaign, limits: Mapping[float, float]) -> list[Picture
         )
         if found
     ]
-    return _picture(campaign, "latency", "Latency over time", over_time)
+    return [*_by_kind(attempts, limits), *_picture(campaign, "latency", "Latency over time", over_time)]
+
+
+def _by_kind(attempts: Sequence[Attempt], limits: Mapping[float, float]) -> list[Picture]:
+    """The quantiles of each kind of answer, the slowest last."""
+    kinds: dict[str, list[float]] = {}
+    for one in attempts:
+        if one.status and not retryable(one):
+            kinds.setdefault("new alert, written" if waits(one) else one.kind, []).append(one.ms)
+    spreads = {kind: Spread.of(found) for kind, found in kinds.items()}
+    rows = [
+        Range(kind, [*(found.quantile(share) for share in limits), found.most])
+        for kind, found in sorted(spreads.items(), key=lambda item: item[1].quantile(0.5) or 0.0)
+    ]
+    names = [*(f"p{share * 100:g}" for share in limits), "longest"]
+    mark = ("p99 limit without a write", limits[0.99])
+    svg = ranges("Latency by kind", rows, names, tick=_ms, mark=mark)
+    return [Picture("kinds", "Latency by kind", svg)] if svg else []
 
 
 def _ms(value: float) -> str:
@@ -206,10 +224,13 @@ def costs(
     cores = [
         Line(name, pace(_since(campaign, read), width), place) for place, (name, read) in enumerate(processor)
     ]
-    sizes = [Line(name, thinned(_since(campaign, read)), place) for place, (name, read) in enumerate(memory)]
+    sizes = [
+        Line(name, thinned([(at, value / MEBIBYTE) for at, value in _since(campaign, read)]), place)
+        for place, (name, read) in enumerate(memory)
+    ]
     panels = [
         Panel("processor, cores", cores, 150, least=0.1, tick=lambda value: f"{value:.2g}"),
-        Panel("memory", sizes, 130, tick=lambda value: written(value, Unit.BYTES)),
+        Panel("memory, MiB", sizes, 130),
     ]
     return _picture(campaign, "cost", "Processor and memory over time", panels)
 
@@ -225,11 +246,12 @@ def trends(campaign: Campaign, drawn: Sequence[tuple[str, Unit, Points, Trend | 
     since = campaign.facts.started
     panels = []
     for title, unit, found, slope in drawn:
-        lines = [Line("measured", thinned([(at - since, value) for at, value in found]), 0)]
+        size = MEBIBYTE if unit is Unit.BYTES else 1
+        lines = [Line("measured", thinned([(at - since, value / size) for at, value in found]), 4)]
         if slope is not None:
-            ends = [(at - since, value) for at, value in (slope.begins, slope.ends)]
-            lines.append(Line("slope", ends, 1, dashed=True))
-        panels.append(
-            Panel(title, lines, 90, from_zero=False, tick=lambda value, unit=unit: written(value, unit))  # type: ignore[misc]
-        )
+            ends = [(at - since, value / size) for at, value in (slope.begins, slope.ends)]
+            lines.append(Line("slope", ends, 1))
+        if unit is Unit.BYTES:
+            title += ", MiB"
+        panels.append(Panel(title, lines, 90, from_zero=False))
     return _picture(campaign, "growth", "What may leak, over time", panels)
