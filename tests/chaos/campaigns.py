@@ -126,7 +126,7 @@ class Made:
         if self.name == "soak":
             phases = [("filling", 0.0, 600.0), ("steady", 600.0, self.seconds)]
         return {
-            "name": self.name, "scale": self.scale, "started": BEGAN, "ended": BEGAN + self.seconds, "seed": self.seed,
+            "name": self.name, "title": "some webhooks a second", "scale": self.scale, "started": BEGAN, "ended": BEGAN + self.seconds, "seed": self.seed,
             "commit": f"abc{self.seed}", "dirty": False, "version": "0.1.0",
             "environment": {"cores": 2 + self.shift, "cpu": "a processor",
                             "memory_bytes": (24 << 30) + self.shift, "python": "3.11.7",
@@ -153,6 +153,7 @@ class Made:
             kind = draws.choices(list(self.mix), list(self.mix.values()))[0]
             one = {
                 "at": at,
+                "lag_ms": round(draws.random() * (1 + self.shift), 3),
                 "kind": kind,
                 "id": f"w{number}",
                 "attempt": 1,

@@ -48,6 +48,7 @@ class Facts(msgspec.Struct, frozen=True):
     name: str
     started: float
     ended: float
+    title: str = ""
     scale: float = 1.0
     seed: int | None = None
     commit: str = ""
@@ -72,6 +73,8 @@ class Attempt(msgspec.Struct, frozen=True):
     status: int
     """0 where no answer came."""
     ms: float
+    lag_ms: float | None = None
+    """By how much it was sent later than it was due."""
     attempt: int = 1
     alerts: int = 1
     outcome: str = ""

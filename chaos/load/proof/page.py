@@ -73,6 +73,7 @@ def render(document: Document) -> str:
 <header>
 <p class="eyebrow">Load campaign</p>
 <h1>{escape(facts.name.replace("-", " ").capitalize())}</h1>
+{f"<p>{escape(facts.title)}</p>" if facts.title else ""}
 <p class="quiet">{escape(about)} · lasted {escape(str(Figure(facts.ended - facts.started, Unit.SECONDS)))}</p>
 <nav><a href="#targets">Targets</a>{links}</nav>
 </header>

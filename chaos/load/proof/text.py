@@ -22,6 +22,7 @@ def render(document: Document) -> str:
     facts = document.facts
     parts = [
         f"# Load: {facts.name}",
+        *([facts.title] if facts.title else []),
         f"**{document.headline}.** {' '.join(document.summary)}",
         f"Commit {commit(facts)}, version {facts.version or 'unknown'}, {length(facts.scale)}.",
         "## Targets",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from chaos.load.proof.answers import accepted, alerts, due, firsts
 from chaos.load.proof.document import Cell, Section, Table
 from chaos.load.proof.figures import Figure, Unit
-from chaos.load.proof.folder import Campaign, Phase
-from chaos.load.proof.spread import share
+from chaos.load.proof.folder import Attempt, Campaign, Phase
+from chaos.load.proof.spread import Spread, share
 from chaos.load.proof.timeline import busiest, rates
 
 BEHIND = 0.98
@@ -67,6 +67,7 @@ def section(campaign: Campaign) -> Section:
                 ("alerts accepted", Figure(alerts(taken))),
                 ("webhooks a second, on average", rate),
                 ("webhooks in the busiest second", peak),
+                *_late(first),
             ],
         )
     ]
@@ -82,6 +83,15 @@ def section(campaign: Campaign) -> Section:
         )
         tables.append(Table("by_phase", "By phase", columns, list(_by_phase(campaign))))
     return Section("throughput", "Throughput", sentences, tables, rates(campaign))
+
+
+def _late(first: Iterable[Attempt]) -> Iterable[Sequence[Cell]]:
+    """By how much the sender itself was late, which is no part of any latency."""
+    lags = Spread.of(one.lag_ms for one in first if one.lag_ms is not None)
+    for share_of, name in ((0.5, "p50"), (0.99, "p99")):
+        value = lags.quantile(share_of)
+        if value is not None:
+            yield (f"sent later than due, {name}", Figure(value, Unit.MILLISECONDS))
 
 
 def _by_phase(campaign: Campaign) -> Iterable[Sequence[Cell]]:
