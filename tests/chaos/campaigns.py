@@ -126,7 +126,8 @@ class Made:
         if self.name == "soak":
             phases = [("filling", 0.0, 600.0), ("steady", 600.0, self.seconds)]
         return {
-            "name": self.name, "title": "some webhooks a second", "scale": self.scale, "started": BEGAN, "ended": BEGAN + self.seconds, "seed": self.seed,
+            "name": self.name, "title": "some webhooks a second", "scale": self.scale,
+            "started": BEGAN, "ended": BEGAN + self.seconds, "seed": self.seed,
             "commit": f"abc{self.seed}", "dirty": False, "version": "0.1.0",
             "environment": {"cores": 2 + self.shift, "cpu": "a processor",
                             "memory_bytes": (24 << 30) + self.shift, "python": "3.11.7",
@@ -138,7 +139,7 @@ class Made:
                 for name, begin, end in phases
             ],
             "injections": [
-                {"name": name, "start": BEGAN + begin, "end": BEGAN + end, "detail": {"pct": 20}}
+                {"name": name, "start": BEGAN + begin, "end": BEGAN + end, "detail": {"faults": [{"target": "redis", "mode": "error", "pct": 20}]}}
                 for name, begin, end in self.injections
             ],
             "mix": self.mix, "workers": 2 + self.shift, "exit": 0,

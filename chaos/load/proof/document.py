@@ -24,6 +24,16 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    wide: bool = False
+    """Takes the page's whole width, however few its columns are."""
+
+    @property
+    def numeric(self) -> Sequence[bool]:
+        """Whether a column has figures only, which then stand below one another."""
+        return [
+            bool(self.rows) and all(isinstance(row[place], Figure) for row in self.rows)
+            for place in range(len(self.columns))
+        ]
 
     def to_json(self) -> list[dict[str, Any]]:
         return [

@@ -124,19 +124,20 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    figures = [isinstance(cell, Figure) for cell in (table.rows[0] if table.rows else ())]
-    figures += [False] * (len(table.columns) - len(figures))
+    figures = table.numeric
     head = "".join(
         f"<th{_right(figure)}>{escape(column)}</th>"
         for column, figure in zip(table.columns, figures, strict=True)
     )
     rows = "".join(
         "<tr>"
-        + "".join(f"<td{_right(isinstance(cell, Figure))}>{escape(str(cell))}</td>" for cell in row)
+        + "".join(
+            f"<td{_right(figure)}>{escape(str(cell))}</td>" for cell, figure in zip(row, figures, strict=True)
+        )
         + "</tr>\n"
         for row in table.rows
     )
-    wide = " wide" if len(table.columns) > 4 else ""
+    wide = " wide" if table.wide or len(table.columns) > 4 else ""
     inner = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     if len(table.rows) > LONG:
         return f'<details class="wide"><summary>{escape(table.title)}</summary>{inner}</details>'

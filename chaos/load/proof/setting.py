@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chaos.load.proof.document import Cell, Section, Table
-from chaos.load.proof.figures import Figure, Unit
+from chaos.load.proof.figures import Figure, Unit, round_figure
 from chaos.load.proof.folder import Campaign, Facts
 
 _SIZES = ("memory_bytes",)
@@ -27,11 +27,13 @@ def section(campaign: Campaign) -> Section:
                 one.name,
                 Figure(one.start - facts.started, Unit.SECONDS),
                 Figure(one.end - one.start, Unit.SECONDS),
-                "" if one.detail is None else json.dumps(one.detail, ensure_ascii=False),
+                told(one.detail),
             )
             for one in facts.injections
         ]
-        tables.append(Table("injections", "What was injected", ("name", "after", "for", "what"), rows))
+        tables.append(
+            Table("injections", "What was injected", ("name", "after", "for", "what"), rows, wide=True)
+        )
     settings = [(path, value) for path, value in _flat(facts.settings)]
     if settings:
         tables.append(
@@ -62,7 +64,9 @@ def _campaign(facts: Facts) -> Iterable[Sequence[Cell]]:
         whole = sum(facts.mix.values()) or 1.0
         yield (
             "mix",
-            ", ".join(f"{kind} {Figure(part / whole, Unit.SHARE)}" for kind, part in facts.mix.items()),
+            ", ".join(
+                f"{kind} {round_figure(Figure(part / whole, Unit.SHARE))}" for kind, part in facts.mix.items()
+            ),
         )
 
 
@@ -86,6 +90,18 @@ def _environment(environment: Mapping[str, Any]) -> Iterable[Sequence[Cell]]:
             yield (title, Figure(float(found)))
         else:
             yield (title, "unknown" if found is None else str(found))
+
+
+def told(detail: Any) -> str:
+    """Nested values as words: `target redis, mode error, pct 20`."""
+    if detail is None:
+        return ""
+    if isinstance(detail, Mapping):
+        parts = [(name, told(found)) for name, found in detail.items()]
+        return parts[0][1] if len(parts) == 1 else ", ".join(f"{name} {found}" for name, found in parts)
+    if isinstance(detail, list | tuple):
+        return "; ".join(told(one) for one in detail)
+    return str(detail)
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str]]:

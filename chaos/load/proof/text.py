@@ -66,8 +66,7 @@ def _table(table: Table) -> str:
 
 
 def _aligned(table: Table) -> list[str]:
-    first = table.rows[0] if table.rows else ()
-    return ["---:" if isinstance(cell, Figure) else "---" for cell in first] or ["---"] * len(table.columns)
+    return ["---:" if figure else "---" for figure in table.numeric]
 
 
 def _cell(cell: Cell) -> str:

@@ -52,7 +52,9 @@ def section(campaign: Campaign) -> Section:
         fell = (
             "The sender fell behind: figures are those of less load than planned. " if part < BEHIND else ""
         )
-        sentences.append(f"{fell}It sent {Figure(part, Unit.SHARE)} of the webhooks that the plan asks for.")
+        sentences.append(
+            f"{fell}The sender sent {Figure(part, Unit.SHARE)} of the webhooks that the plan asks for."
+        )
     tables = [
         Table(
             "all",
