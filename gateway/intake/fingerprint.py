@@ -23,7 +23,8 @@ from gateway.config.settings import Dedup
 from gateway.intake import resources
 
 SEPARATOR = b"\xff"
-_ANNOTATION = "fingerprint"
+FINGERPRINT = "fingerprint"
+"""The annotation with which a rule names a problem itself."""
 _LONGEST_PART = 253
 
 
@@ -96,7 +97,7 @@ class Fingerprinter:
         group = self._group(labels, ignored)
         found = resources.find(labels, ignored)
         parts = [group]
-        if rule.by is Basis.ANNOTATION and (text := annotations.get(_ANNOTATION)):
+        if rule.by is Basis.ANNOTATION and (text := annotations.get(FINGERPRINT)):
             basis = Basis.ANNOTATION
             parts += (basis, text)
         elif rule.by is not Basis.LABELS and found is not None:

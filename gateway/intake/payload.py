@@ -35,6 +35,18 @@ class Alert(msgspec.Struct, gc=False):
     """
 
 
+class Outline(msgspec.Struct, gc=False):
+    """One alert with its labels still as raw JSON: most were seen before, and what follows from them is known."""
+
+    labels: msgspec.Raw = msgspec.Raw(b"null")
+    annotations: dict[str, str] | None = None
+    status: Literal["firing", "resolved"] | None = None
+    startsAt: str | None = None
+    endsAt: str | None = None
+    generatorURL: str | None = None
+    fingerprint: str | None = None
+
+
 class Webhook(msgspec.Struct, gc=False):
     """A webhook whose alerts are not decoded yet.
 
@@ -65,6 +77,8 @@ class AlertError(ValueError):
 
 _webhooks = msgspec.json.Decoder(Webhook)
 _alerts = msgspec.json.Decoder(Alert)
+_outlines = msgspec.json.Decoder(Outline)
+_labels = msgspec.json.Decoder(dict[str, str] | None)
 _syntax = msgspec.json.Decoder(msgspec.Raw)
 
 _ESCAPE = re.compile(
@@ -102,10 +116,31 @@ def decode_alert(raw: msgspec.Raw) -> Alert:
     try:
         return _alerts.decode(raw)
     except msgspec.DecodeError as error:
-        what, place = _split(error)
-        if place in (".labels[...]", ".annotations[...]"):
-            place = _culprit(bytes(raw), place[1:].partition("[")[0])
-        raise AlertError(what, place) from error
+        raise _alert_error(raw, error) from error
+
+
+def outline(raw: msgspec.Raw) -> Outline:
+    """Return one alert with its labels as they came; raises AlertError where anything else is of the wrong shape."""
+    try:
+        return _outlines.decode(raw)
+    except msgspec.DecodeError as error:
+        raise _alert_error(raw, error) from error
+
+
+def labels_of(outlined: Outline, raw: msgspec.Raw) -> dict[str, str]:
+    """Return the labels of an alert, `raw` as a whole; raises AlertError where they are of the wrong shape."""
+    try:
+        return _labels.decode(outlined.labels) or {}
+    except msgspec.DecodeError:
+        decode_alert(raw)  # which says where in the alert
+        raise
+
+
+def _alert_error(raw: msgspec.Raw, error: msgspec.DecodeError) -> AlertError:
+    what, place = _split(error)
+    if place in (".labels[...]", ".annotations[...]"):
+        place = _culprit(bytes(raw), place[1:].partition("[")[0])
+    return AlertError(what, place)
 
 
 def _reason(body: bytes, error: msgspec.DecodeError) -> MalformedBody | UnprocessableBody:

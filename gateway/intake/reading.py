@@ -21,9 +21,17 @@ from gateway.intake.classification import (
     EnvironmentOf,
     visible,
 )
-from gateway.intake.fingerprint import Fingerprinter, Identity
+from gateway.intake.fingerprint import FINGERPRINT, Fingerprinter, Identity
 from gateway.intake.holding import HoldPolicy
-from gateway.intake.payload import Alert, AlertError, Webhook, decode_alert
+from gateway.intake.payload import (
+    Alert,
+    AlertError,
+    Outline,
+    Webhook,
+    decode_alert,
+    labels_of,
+    outline,
+)
 from gateway.intake.policy import Judgement, Policy
 from gateway.intake.recent import Recent
 from gateway.intake.times import TimeError, normalised
@@ -62,13 +70,10 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class _Seen(msgspec.Struct, frozen=True, gc=False):
-    """What an alert's bytes alone say about it, whenever and from whomever they come."""
+    """What an alert's labels alone say about it, whatever its annotations and times."""
 
     fingerprint: str
     group: str
-    resolved: bool
-    starts_at: str
-    ends_at: str
     namespace: str
     alertname: str
 
@@ -183,27 +188,7 @@ class Intake:
     ) -> list[Reading | Rejected]:
         """Return what each alert is before the policy is asked."""
         delivery = _Delivery(self, received_at, identity, source)
-        readings: list[Reading | Rejected] = []
-        for position, raw in enumerate(webhook.alerts):
-            seen = self._recent.get(bytes(raw))
-            if seen is None:
-                readings.append(self._validated(raw, position, delivery))
-            else:
-                readings.append(
-                    Reading(
-                        seen.fingerprint,
-                        seen.group,
-                        seen.resolved,
-                        seen.starts_at,
-                        True,
-                        seen.ends_at,
-                        seen.namespace,
-                        seen.alertname,
-                        raw,
-                        delivery,
-                    )
-                )
-        return readings
+        return [self._validated(raw, position, delivery) for position, raw in enumerate(webhook.alerts)]
 
     @property
     def denial_reasons(self) -> tuple[str, ...]:
@@ -257,18 +242,19 @@ class Intake:
 
     def _validated(self, raw: msgspec.Raw, position: int, delivery: _Delivery) -> Reading | Rejected:
         try:
-            alert = decode_alert(raw)
+            alert = outline(raw)
+            seen = self._recent.get(key := bytes(alert.labels))
+            if seen is None or (alert.annotations and FINGERPRINT in alert.annotations):
+                seen = self._recognised(key, alert, labels_of(alert, raw))
         except AlertError as error:
             return _invalid(InvalidReason.WRONG_TYPE, position, error.place, str(error))
-        labels = alert.labels or {}
-        annotations = alert.annotations or {}
-        alertname = labels.get("alertname")
-        if not alertname:
-            return _invalid(InvalidReason.NO_ALERTNAME, position, ".labels", "there is no label alertname")
-        if "" in labels:
-            return _invalid(InvalidReason.BAD_LABEL, position, '.labels[""]', "a label needs a name")
+        except _Unfit as error:
+            return _invalid(error.reason, position, error.place, str(error))
         # JSON never takes fewer bytes than the text in it, so a short one needs no sum.
-        if memoryview(raw).nbytes > LARGEST_ALERT and _size(labels) + _size(annotations) > LARGEST_ALERT:
+        if (
+            memoryview(raw).nbytes > LARGEST_ALERT
+            and _size(labels_of(alert, raw), alert.annotations) > LARGEST_ALERT
+        ):
             return _invalid(
                 InvalidReason.TOO_LARGE, position, "", f"labels and annotations exceed {LARGEST_ALERT} bytes"
             )
@@ -281,29 +267,48 @@ class Intake:
         except TimeError as error:
             return _invalid(InvalidReason.BAD_TIME, position, place, str(error))
         resolved = alert.status == "resolved"
-        problem = self._fingerprinter.identify(labels, annotations)
-        if starts_at is not None and (ends_at is not None or not resolved):
-            ended = ends_at if resolved and ends_at else ""
-            namespace = labels.get("namespace", "")
-            seen = _Seen(problem.fingerprint, problem.group, resolved, starts_at, ended, namespace, alertname)
-            self._recent.put(bytes(raw), seen)
         return Reading(
-            problem.fingerprint,
-            problem.group,
+            seen.fingerprint,
+            seen.group,
             resolved,
             starts_at or delivery.received_at,
             starts_at is not None,
             (ends_at or delivery.received_at) if resolved else "",
-            labels.get("namespace", ""),
-            alertname,
+            seen.namespace,
+            seen.alertname,
             raw,
             delivery,
         )
+
+    def _recognised(self, key: bytes, alert: Outline, labels: dict[str, str]) -> _Seen:
+        """What the labels say; remembered, unless an annotation has a say in it. Raises `_Unfit`."""
+        alertname = labels.get("alertname")
+        if not alertname:
+            raise _Unfit(InvalidReason.NO_ALERTNAME, ".labels", "there is no label alertname")
+        if "" in labels:
+            raise _Unfit(InvalidReason.BAD_LABEL, '.labels[""]', "a label needs a name")
+        annotations = alert.annotations or {}
+        problem = self._fingerprinter.identify(labels, annotations)
+        seen = _Seen(problem.fingerprint, problem.group, labels.get("namespace", ""), alertname)
+        if FINGERPRINT not in annotations:
+            self._recent.put(key, seen)
+        return seen
+
+
+class _Unfit(Exception):
+    """An alert whose labels cannot be those of an alert."""
+
+    def __init__(self, reason: InvalidReason, place: str, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+        self.place = place
 
 
 def _invalid(reason: InvalidReason, position: int, place: str, what: str) -> Rejected:
     return Rejected(Outcome.INVALID, f"$.alerts[{position}]{place}: {what}", reason.value)
 
 
-def _size(texts: dict[str, str]) -> int:
-    return sum(len(name.encode()) + len(value.encode()) for name, value in texts.items())
+def _size(*several: dict[str, str] | None) -> int:
+    return sum(
+        len(name.encode()) + len(value.encode()) for texts in several for name, value in (texts or {}).items()
+    )

@@ -244,6 +244,56 @@ def test_any_alerts_are_read_in_order_and_nothing_is_raised(alerts: list[Any]) -
                 assert result.signal().fingerprint == result.fingerprint
 
 
+SIBLINGS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "labels": st.sampled_from(
+                [{"alertname": "A"}, {"alertname": "A", "pod": "p"}, {"alertname": ""}, {"": "x"}, 5]
+            )
+        },
+        optional={
+            "annotations": st.sampled_from(
+                [None, {}, {"fingerprint": "mine"}, {"fingerprint": ""}, {"value": "1"}]
+            ),
+            "status": st.sampled_from(["firing", "resolved", "odd"]),
+            "startsAt": st.sampled_from([START, "0001-01-01T00:00:00Z", "yesterday", None]),
+            "endsAt": st.sampled_from([START, "0001-01-01T00:00:00Z", "tomorrow", None]),
+        },
+    ),
+    max_size=8,
+)
+
+
+@given(st.lists(SIBLINGS, min_size=1, max_size=3))
+def test_labels_that_were_seen_before_change_nothing(webhooks: list[list[Any]]) -> None:
+    def told(intake: Intake, alerts: list[Any]) -> list[Any]:
+        webhook = decode(json.dumps({"alerts": alerts}).encode())
+        return [
+            result
+            if isinstance(result, Rejected)
+            else (
+                result.fingerprint,
+                result.group,
+                result.resolved,
+                result.starts_at,
+                result.dated,
+                result.ends_at,
+                result.namespace,
+                result.alertname,
+                result.problem,
+            )
+            for result in intake.read(webhook, received_at=NOW)
+        ]
+
+    knowing = Intake(load(None, {}), {}.get)
+    for alerts in webhooks:
+        alone = [
+            told(Intake(load(None, {}), {}.get), [{}] * number + [alert])[-1]
+            for number, alert in enumerate(alerts)
+        ]
+        assert told(knowing, alerts) == alone
+
+
 @given(st.binary() | st.binary().map(lambda inner: b'{"alerts":[{"labels":{"alertname":"' + inner + b'"}}]}'))
 def test_any_bytes_give_a_payload_error_or_readings(body: bytes) -> None:
     try:
