@@ -18,7 +18,7 @@ BASE := $(VENV)/.ready
 DEV := $(VENV)/.ready-for-development
 TYPED := gateway chaos tests/rig scripts/monitoring
 
-.PHONY: help demo test tools lint types fmt bench generated explore ordeals chaos chart lock clean
+.PHONY: help demo test tools lint types fmt bench generated explore ordeals chaos load chart lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'
 	@echo 'make ordeals  failures as long as they are promised to be survived, with their figures'
 	@echo 'make chaos    rehearses failures and judges what comes of them: results/chaos/report.html (ARGS: which; --full)'
+	@echo 'make load     load campaigns on real components, audited: results/load (ARGS: which; --scale 0.02; --gateway URL)'
 	@echo 'make chart    the Helm chart as a package, in dist; renews the schema of its values first'
 	@echo 'make lock     newest versions into the lock files      make clean    remove what was made here'
 
@@ -72,6 +73,9 @@ ordeals: tools
 
 chaos: tools
 	@$(PY) -m chaos run $(ARGS)
+
+load: tools
+	@$(PY) -m chaos load $(ARGS)
 
 chart: $(DEV)
 	@$(PY) scripts/chart_schema.py

@@ -49,22 +49,23 @@ class Problem:
     def annotations(self) -> dict[str, str]:
         return {"summary": f"{self.name} on {self.pod}"}
 
-    def alert(self) -> Json:
-        """The firing alert."""
+    def alert(self, *, ended: float | None = None) -> Json:
+        """The firing alert, or the resolved one where it ended at some wall time."""
         return {
-            "status": "firing",
+            "status": "firing" if ended is None else "resolved",
             "labels": self.labels,
             "annotations": self.annotations,
             "startsAt": stamp(self.begun or time.time()),
-            "endsAt": "0001-01-01T00:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z" if ended is None else stamp(ended),
             "generatorURL": "http://prometheus.example/graph",
         }
 
 
-def webhook(problems: Iterable[Problem]) -> bytes:
-    """A body of version 4 with one alert for each problem."""
-    alerts = [problem.alert() for problem in problems]
-    return json.dumps({"version": "4", "status": "firing", "receiver": "chaos", "alerts": alerts}).encode()
+def webhook(problems: Iterable[Problem], *, ended: float | None = None) -> bytes:
+    """A body of version 4 with one alert for each problem: firing, or ended at some wall time."""
+    alerts = [problem.alert(ended=ended) for problem in problems]
+    status = "firing" if ended is None else "resolved"
+    return json.dumps({"version": "4", "status": status, "receiver": "chaos", "alerts": alerts}).encode()
 
 
 def stamp(seconds: float) -> str:

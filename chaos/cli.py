@@ -15,6 +15,7 @@ from pathlib import Path
 from chaos import collecting, delta, reports, validating
 from chaos.cluster.settings import Place
 from chaos.cluster.way import cluster_way
+from chaos.load import cli as load
 from chaos.local.way import local_way
 from chaos.rig.processes import end_everything
 from chaos.running import campaign, told
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_validate(commands)
     _add_report(commands)
     delta.add_to(commands)
+    load.add(commands)
     options = parser.parse_args(arguments)
     found: int = options.act(options)
     return found

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 
-async def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`gateway …`, with what it printed."""
+async def run(*arguments: str, seconds: float = 180) -> subprocess.CompletedProcess[str]:
+    """`gateway …`, with what it printed. Raises `subprocess.TimeoutExpired` after so many seconds."""
     command = [sys.executable, "-m", "gateway", *arguments]
     return await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=180, check=False
+        subprocess.run, command, capture_output=True, text=True, timeout=seconds, check=False
     )
 
 

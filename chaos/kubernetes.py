@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -83,6 +83,17 @@ class Kubernetes:
         async with self._session.request(method, self._base + path, data=data, headers=headers) as answer:
             content: Json = await answer.json(content_type=None)
             return answer.status, content
+
+    async def stream(self, path: str) -> AsyncIterator[Json]:
+        """The lines of an answer that goes on, as a watch's does, until it ends. Raises what aiohttp raises."""
+        assert self._session is not None
+        unending = aiohttp.ClientTimeout(total=None, sock_connect=30)
+        # An aggregated request with all its members is longer than what a line may be by default.
+        async with self._session.get(
+            self._base + path, timeout=unending, read_bufsize=2**22, raise_for_status=True
+        ) as answer:
+            async for line in answer.content:
+                yield json.loads(line)
 
     async def requests(self, namespace: str) -> list[Json]:
         """The RemediationRequests of a namespace."""

@@ -138,7 +138,7 @@ class App:
         self._at_exit("kubernetes", connection.close)
         client, store = _redis(settings, metrics, breakers.redis, faults)
         self._at_exit("redis", client.close)
-        index, namespaces = Index(), Namespaces()
+        index, namespaces = Index(settings.dedup.forget_after), Namespaces()
         observer = _KubeMetrics(metrics)
         reflectors = request_reflectors(cluster, index, clock=time.monotonic, observer=observer)
         spaces = namespace_reflector(cluster, namespaces, observer=observer)
@@ -194,6 +194,7 @@ class App:
                 *_redis_warnings(settings, client),
             ],
         )
+        _follow_growth(metrics, web)
         await web.metrics.start()
         self._exits.push_async_callback(web.metrics.stop)
         self._at_exit("tasks", lambda: supervisor.stop(CLOSING / 2))
@@ -456,6 +457,12 @@ def _kubernetes(
     return connection, cluster
 
 
+def _follow_growth(metrics: Metrics, web: Web) -> None:
+    """What grows with the senders that are here, and with nothing else."""
+    follow(metrics.tasks, lambda: len(asyncio.all_tasks()))
+    follow(metrics.open_connections, lambda: web.gateway.connections)
+
+
 def _served(namespaces: Sequence[str], fallback: str) -> Sequence[str]:
     """All namespaces, or those that are named and the one where requests without a namespace go."""
     return (*namespaces, fallback) if namespaces and fallback not in namespaces else namespaces
@@ -474,6 +481,7 @@ def _redis(
         breaker=breaker,
         faults=faults.points[FaultTarget.REDIS] if faults is not None else None,
         probes=[keys.probe(shard) for shard in range(keys.shards)],
+        settled_life=settings.dedup.forget_after,
     )
     follow(metrics.redis_pool_max_size, lambda: client.most_connections)
     follow(metrics.redis_pool_active_connections, lambda: client.active_connections)

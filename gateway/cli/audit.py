@@ -28,15 +28,16 @@ examples:
   gateway audit --sent sent.jsonl --wait 90s          windows that are open have time to close
   gateway audit --sent one.jsonl --sent two.jsonl --kubeconfig kubeconfig --output json
   gateway audit --sent sent.jsonl --exclusive         nobody else sends: other requests are a surplus
+  gateway audit --sent sent.jsonl --deleted gone.jsonl    whoever deletes requests has written them down
   gateway audit --alertmanager http://alertmanager:9093 --receiver gateway --config gateway.yaml
 
 With --sent: for each fingerprint it compares the alerts that were accepted with the sum of occurrenceCount over its
 requests, alone or as a member of a storm, and looks for more than one open request. For each request it compares the
 count with its marks or members. A send without an answer counts as "0 or 1"; one that got 503 and was repeated counts
-once. What a deleted request counted can no longer be seen, and what is a dead letter is in no request yet: both show
-as a loss. So does what a window still holds: with the defaults of storm.hold and storm.inactivity it is in a request
-60 s after the last new alert of its group (5 min after the first at the latest), so give --wait more than that;
-`gateway storms` shows the windows that are open.
+once. What a deleted request counted can no longer be seen, unless --deleted names a file of what was deleted, and what
+is a dead letter is in no request yet: both show as a loss. So does what a window still holds: with the defaults of
+storm.hold and storm.inactivity it is in a request 60 s after the last new alert of its group (5 min after the first at
+the latest), so give --wait more than that; `gateway storms` shows the windows that are open.
 
 With --alertmanager: each alert that fires there must be held by one open request here, alone or as a member of a
 storm. It is identified as the gateway would, so give it the gateway's own --config. An alert that began less than
@@ -75,6 +76,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         type=arguments.base_url,
         metavar="URL",
         help="compare with what fires in this Alertmanager; for basic authentication https://user:password@host",
+    )
+    parser.add_argument(
+        "--deleted",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --sent: deleted requests, each as the API last held it, one JSON object a line (repeatable)",
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="short for --set kubernetes.kubeconfig=FILE")
     parser.add_argument("--context", metavar="NAME", help="short for --set kubernetes.context=NAME")
@@ -134,7 +143,7 @@ def _add_alertmanager_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Exit:
     """Compare, print the judgement, and return 1 if anything does not add up."""
     misplaced = (
-        {"--exclusive": args.exclusive}
+        {"--exclusive": args.exclusive, "--deleted": args.deleted}
         if args.alertmanager is not None
         else {"--receiver": args.receiver, "--include": args.include}
     )
@@ -178,7 +187,7 @@ async def _judge(args: argparse.Namespace, settings: Settings, attempts: list[At
     try:
         with output.progress("waiting until everything is settled", None) as advance:
             for look in itertools.count(1):
-                requests = await stored_requests(connection, settings)
+                requests = await stored_requests(connection, settings, args.deleted)
                 report = judge(attempts, requests, exclusive=args.exclusive)
                 settled = requests == before and (args.url is None or await idle(args.url, args.token))
                 if time.monotonic() + POLL > deadline or (report.clean and settled):

@@ -321,6 +321,11 @@ class Dedup(Section):
     """Labels that say who measured, and not what: they are no part of a fingerprint made of labels."""
     write_interval: PositiveDuration = 1.0
     """The shortest time between two writes to one request."""
+    forget_after: Annotated[PositiveDuration, Field(ge=60)] = 3600.0
+    """How long what is over stays known, so that nothing late is counted again: the marks of a deleted request in each
+    replica's memory, and in Redis the record of an alert from its last occurrence on, and its window. Less takes less
+    memory where requests come and go by the thousand; no sender may repeat a body for longer. At least a minute.
+    """
     rules: tuple[DedupRule, ...] = ()
     """Come before the shipped ones; the first that matches decides."""
 

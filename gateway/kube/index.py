@@ -1,4 +1,4 @@
-"""The requests as this replica last saw them, and the deleted ones for an hour.
+"""The requests as this replica last saw them, and the deleted ones for an hour (`dedup.forget_after`).
 
 The watch lags, and a replica's own writes come back with newer versions than the watch has shown yet. Both
 are laid into the same index, and for each object the highest `resourceVersion` wins, so the order in which
@@ -19,7 +19,7 @@ from gateway.kube.stored import Stored, Tomb
 from gateway.model import RequestRef
 
 TOMB_LIFE = 3600.0
-"""Seconds for which a tomb is kept at least."""
+"""Seconds for which a tomb is kept at least, unless somebody says otherwise."""
 
 
 class Index:
@@ -31,7 +31,9 @@ class Index:
     members, where it is new, gone, opened or closed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tomb_life: float = TOMB_LIFE) -> None:
+        """`tomb_life` in seconds."""
+        self._tomb_life = tomb_life
         self._requests: dict[RequestRef, Stored] = {}
         # Almost every fingerprint has one request: a tuple costs a third of a list, and readers may keep it.
         self._by_fingerprint: dict[str, tuple[Stored, ...]] = {}
@@ -145,11 +147,11 @@ class Index:
         self._tell(changed)
 
     def expire(self, now: float) -> int:
-        """Forgets the tombs that are older than an hour; returns how many that were."""
+        """Forgets the tombs that have had their life; returns how many that were."""
         self._advance(now)
         expired = []
         for tomb in self._tombs.values():
-            if now - tomb.died_at < TOMB_LIFE:
+            if now - tomb.died_at < self._tomb_life:
                 break
             expired.append(tomb)
         for tomb in expired:

@@ -29,7 +29,7 @@ from gateway.state.deadlines import in_time
 from gateway.state.inspection import Inspector
 from gateway.state.pool import Pool
 from gateway.state.routes import route_of
-from gateway.state.scripting import Scripts
+from gateway.state.scripting import SETTLED_LIFE, Scripts
 from gateway.state.spoiling import STORES_NOTHING, spared_by, spoil
 
 MOST_MOVES = 4
@@ -95,9 +95,10 @@ class Client:
         breaker: Breaker | None = None,
         faults: FaultPoint | None = None,
         probes: Sequence[str] = ("probe",),
+        settled_life: float = SETTLED_LIFE,
     ) -> None:
         """`access` may be a URL alone. `timeout` in seconds; `pool_size` connections to each server at most; `probes`
-        are keys that nobody writes, one for each shard.
+        are keys that nobody writes, one for each shard; `settled_life` is that of settled records, in seconds.
         """
         if isinstance(access, str):
             where = parse(access)
@@ -108,7 +109,7 @@ class Client:
         self._breaker = breaker
         self._faults = faults
         self._probes = probes
-        self._scripts = Scripts()
+        self._scripts = Scripts(settled_life)
         self._route = route_of(access, size=pool_size, reconnected=self._observer.redis_reconnected)
         self._inspector = Inspector()
 

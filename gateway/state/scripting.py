@@ -14,6 +14,10 @@ from importlib import resources
 ALLOW_OOM = "#!lua flags=allow-oom\n"
 FLAGS_SINCE = 7
 """The major version of Redis that knows them."""
+SETTLED_LIFE = 3600.0
+"""Seconds for which a settled record stays, unless somebody says otherwise."""
+_SETTLED_LINE = "local SETTLED_LIFE = 3600000 "
+"""Where `common.lua` says so, in milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,12 @@ class Scripts:
     REFUSED_WITHOUT_MEMORY = frozenset({"admit", "note"})
     """What is new is refused where there is no memory; what is there already must be written, settled and freed."""
 
-    def __init__(self) -> None:
+    def __init__(self, settled_life: float = SETTLED_LIFE) -> None:
+        """`settled_life` in seconds."""
         folder = resources.files("gateway.state") / "scripts"
         common = (folder / "common.lua").read_text(encoding="utf-8")
+        lines = common.partition(_SETTLED_LINE)
+        common = f"{lines[0]}local SETTLED_LIFE = {round(settled_life * 1000)} {lines[2]}"
         windows = (folder / "windows.lua").read_text(encoding="utf-8")
         self._plain: dict[str, Script] = {}
         self._flagged: dict[str, Script] = {}

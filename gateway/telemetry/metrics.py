@@ -303,6 +303,8 @@ class Metrics:
         self.event_loop_lag: Final = gauge(
             "event_loop_lag_seconds", "Longest delay of the event loop within the last 15 seconds."
         )
+        self.tasks: Final = gauge("tasks", "Tasks of the event loop that are not done.")
+        self.open_connections: Final = gauge("open_connections", "Connections of senders that are open.")
         self._build_info: Final = Gauge(
             "gateway_build_info",
             "Always 1; what runs is in the labels.",

@@ -47,6 +47,11 @@ class Listener:
         self.url = ""
         """Where it listens, without a trailing slash; empty before the start."""
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._server.places) if self._server is not None else 0
+
     async def start(self) -> None:
         """Listen. Raises `OSError` where the address cannot be had."""
         server = _Server(self._shell, self._limits)

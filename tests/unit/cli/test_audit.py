@@ -121,6 +121,34 @@ def test_what_a_window_may_still_hold_is_said_with_what_to_do(
     assert "--wait" in shown
 
 
+def test_what_deleted_requests_counted_is_in_the_file_of_whoever_deleted_them(
+    fake_kubernetes: FakeKubernetes, sent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *rest = map(stored, FINGERPRINTS)
+    for number, request in enumerate((first, second)):
+        request["metadata"]["uid"] = f"uid-{number}"
+    stale = {**second, "spec": {**second["spec"], "deduplication": {"occurrenceCount": 7}}}
+    deleted = tmp_path / "deleted.jsonl"
+    deleted.write_text("".join(json.dumps(line) + "\n" for line in (first, first, stale)))
+    fake_kubernetes.items = [second, *rest]
+    words = ["audit", "--sent", sent, "--kubeconfig", fake_kubernetes.kubeconfig, "--exclusive"]
+
+    assert main(words) == 1
+    assert "1 lost" in capsys.readouterr().out
+    assert main([*words, "--deleted", str(deleted)]) == 0
+
+
+def test_a_line_of_deleted_requests_that_is_none_is_code_2(
+    fake_kubernetes: FakeKubernetes, sent: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deleted = tmp_path / "deleted.jsonl"
+    deleted.write_text('{"kind": "Status"}\n')
+    words = ["audit", "--sent", sent, "--kubeconfig", fake_kubernetes.kubeconfig]
+
+    assert main([*words, "--deleted", str(deleted)]) == 2
+    assert f"{deleted}:1: no request" in capsys.readouterr().err
+
+
 def test_a_list_that_expires_between_its_pages_is_begun_again(
     fake_kubernetes: FakeKubernetes, sent: str
 ) -> None:

@@ -26,7 +26,8 @@ auth:    {mode: none, tokens_file: null, users_file: null, allow_anonymous: fals
 policy:  {default: allow, rules: []}
 rate_limit: {requests: 0, window: 60s, by: identity}
 dedup:   {terminal_phases: [Completed, Failed, Cancelled, TimedOut, Skipped],
-          exclude_labels: [prometheus, prometheus_replica, replica, uid], write_interval: 1s, rules: []}
+          exclude_labels: [prometheus, prometheus_replica, replica, uid], write_interval: 1s,
+          forget_after: 1h, rules: []}
 classify: {environment_label: environment, priority: []}
 storm:   {threshold: 3, hold: 60s, inactivity: 60s, max_window: 5m, buffer_size: 100, max_alerts: 1000,
           group_by: [namespace, alertname], emit: on_close, rules: []}

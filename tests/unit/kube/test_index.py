@@ -234,6 +234,15 @@ def test_tombs_live_an_hour(index: Index) -> None:
     assert index.highest_generation(FP) == 0
 
 
+def test_tombs_live_as_long_as_somebody_says() -> None:
+    index = Index(tomb_life=60.0)
+    request = stored("rr-a-1")
+    index.apply(request)
+    index.remove(request.ref, request.uid, 0.0)
+    assert index.expire(59.0) == 0
+    assert index.expire(60.0) == 1
+
+
 def test_requests_without_a_fingerprint_are_known_by_name_only(index: Index) -> None:
     request = stored("foreign", fingerprint="")
     index.apply(request)

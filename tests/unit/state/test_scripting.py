@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 
@@ -24,6 +25,13 @@ def test_only_what_is_new_is_refused_by_a_server_without_memory_that_knows_flags
     flagged = {name for name in Scripts.FILES if SCRIPTS.get(name, version).text.startswith(ALLOW_OOM)}
 
     assert flagged == (set(Scripts.FILES) - {"admit", "note"} if version >= 7 else set())
+
+
+def test_settled_records_live_as_long_as_somebody_says() -> None:
+    line = re.compile(r"^local SETTLED_LIFE = (\d+) ", re.MULTILINE)
+    for name in Scripts.FILES:
+        assert line.findall(SCRIPTS.get(name, 7).text) == ["3600000"]
+        assert line.findall(Scripts(90.0).get(name, 7).text) == ["90000"]
 
 
 @pytest.mark.parametrize("version", [6, 7])

@@ -1,0 +1,228 @@
+"""`python -m chaos load`: the commands around campaigns."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+
+from chaos.cluster.settings import Place
+from chaos.load import ground, judging
+from chaos.load.ground import Ground
+from chaos.load.playing import BrokenOff, Campaign, Wish
+from chaos.load.shapes import ALL, BY_NAME, Shape
+from chaos.rig.processes import Died, end_everything
+from chaos.rig.tools import ToolMissing
+
+RESULTS = Path("results") / "load"
+NAMESPACE = "load"
+FORGET_AFTER_LEAST = 60.0
+
+EPILOG = """\
+Without --gateway it starts everything by itself on loopback: Redis, etcd, kube-apiserver, gateways. With it, any
+gateway is loaded; what it needs there is in chaos/README.md. Rates are webhooks a second, and exact: a gateway that
+is slow is not spared. --scale shortens times, never rates.
+
+examples:
+  python -m chaos load                          all of them, one after another: some four hours
+  python -m chaos load spike
+  python -m chaos load soak --duration 30m
+  python -m chaos load --scale 0.02             a minute or two, to see that all of it works
+  python -m chaos load spike --gateway https://gateway.example --metrics http://gateway.example:9090 --token T
+
+Exit code 0: every alert that was accepted was counted exactly, and the targets were met; 1: not; 2: wrong usage.
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "load",
+        help="play load campaigns",
+        description="Play load campaigns on real components or on any gateway, and audit what comes of them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "campaigns", nargs="*", metavar="NAME", help="which ones; all without any, or with `all`"
+    )
+    parser.add_argument("--list", action="store_true", help="only name the campaigns")
+    parser.add_argument(
+        "--scale", type=_scale, default=1.0, metavar="F", help="shorten all times; default: 1"
+    )
+    parser.add_argument(
+        "--duration", type=_duration, metavar="TIME", help="instead of the campaign's own: 30m"
+    )
+    parser.add_argument("--seed", type=int, default=7, metavar="N", help="of the mix; default: 7")
+    parser.add_argument(
+        "--workers", type=_positive, default=2, metavar="N", help="processes that send; default: 2"
+    )
+    parser.add_argument("--replicas", type=_positive, default=1, metavar="N", help="own gateways; default: 1")
+    parser.add_argument("--output", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
+    given = parser.add_argument_group(
+        "any gateway", "each also from the environment, as chaos/README.md says"
+    )
+    given.add_argument("--gateway", action="append", metavar="URL", help="repeatable: one for each replica")
+    given.add_argument(
+        "--metrics", action="append", metavar="URL", help="… of each; default: port 9090 there"
+    )
+    given.add_argument("--token", metavar="TOKEN", help="what a sender shows (GATEWAY_TOKEN)")
+    given.add_argument("--admin-token", metavar="TOKEN", help="for faults (GATEWAY_ADMIN_TOKEN)")
+    given.add_argument(
+        "--kubeconfig", type=Path, metavar="FILE", help="of its cluster, for the audit (KUBECONFIG)"
+    )
+    given.add_argument(
+        "--namespace", default=NAMESPACE, metavar="NAME", help=f"of the alerts; default: {NAMESPACE}"
+    )
+    given.add_argument(
+        "--denied",
+        default=ground.DENIED,
+        metavar="NAME",
+        help=f"what the policy denies; default: {ground.DENIED}",
+    )
+    parser.set_defaults(act=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plays the campaigns and returns the exit code."""
+    if options.list:
+        for shape in ALL:
+            print(f"{shape.name:<14} {shape.title}")
+        return 0
+    try:
+        shapes = _chosen(options.campaigns)
+        place = _place(options)
+    except (LookupError, ValueError) as error:
+        print(f"load: {error}", file=sys.stderr)
+        return 2
+    try:
+        return asyncio.run(_played(shapes, place, options))
+    except (ToolMissing, Died, TimeoutError) as error:
+        print(f"load: {error}", file=sys.stderr)
+        return 1
+    finally:
+        end_everything()
+
+
+async def _played(shapes: Sequence[type[Shape]], place: Place | None, options: argparse.Namespace) -> int:
+    output: Path = options.output.absolute()
+    codes = []
+    if place is not None:
+        for shape in shapes:
+            wish = _wish(shape, output, options)
+            logs = wish.folder / "logs"
+            async with ground.given_ground(
+                place, logs, namespace=options.namespace, denied=options.denied
+            ) as there:
+                codes.append(await _one(wish, there))
+        return max(codes)
+    shutil.rmtree(output / "cluster", ignore_errors=True)
+    async with ground.control_plane(output / "cluster") as cluster:
+        for shape in shapes:
+            wish = _wish(shape, output, options)
+            async with ground.own_ground(
+                cluster,
+                wish.folder / "logs",
+                namespace=options.namespace,
+                settings=settings_for(wish.shape),
+                replicas=options.replicas,
+            ) as here:
+                codes.append(await _one(wish, here))
+    return max(codes)
+
+
+def settings_for(shape: Shape) -> dict[str, object]:
+    """The configuration of gateways of our own for a campaign.
+
+    What is over has to be forgotten within the phase in which a soak fills up, or it never shows its steady state.
+    """
+    filling = next((phase.seconds for phase in shape.phases if phase.name == "filling"), None)
+    forget_after = None if filling is None else max(FORGET_AFTER_LEAST, round(filling * 2 / 3))
+    return ground.settings(faults=bool(shape.spells), forget_after=forget_after)
+
+
+async def _one(wish: Wish, there: Ground) -> int:
+    shape = wish.shape
+    print(f"{shape.name}: {shape.title} ({shape.webhooks} webhooks in {shape.seconds:.0f} s)", flush=True)
+    try:
+        code = await Campaign(wish, there, _say).play()
+    except (BrokenOff, aiohttp.ClientError) as error:
+        _say(f"  BROKEN OFF: {error}")
+        return 1
+    for line in judging.summary(wish.folder):
+        _say(f"  {line}")
+    _say(f"  {'passed' if code == 0 else 'FAILED'}: {wish.folder}")
+    return code
+
+
+def _wish(shape: type[Shape], output: Path, options: argparse.Namespace) -> Wish:
+    folder = output / shape.name
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "logs").mkdir(parents=True)
+    return Wish(
+        shape=shape(options.scale, options.duration),
+        scale=options.scale,
+        duration=options.duration,
+        seed=options.seed,
+        workers=options.workers,
+        folder=folder,
+    )
+
+
+def _place(options: argparse.Namespace) -> Place | None:
+    """The gateways that are named; None where there are none. Raises `ValueError` for what does not fit."""
+    if not options.gateway:
+        if options.metrics or options.token:
+            raise ValueError("--metrics and --token are for --gateway")
+        return None
+    told = {"GATEWAY_URL": ",".join(options.gateway), "GATEWAY_METRICS_URL": ",".join(options.metrics or ())}
+    place = Place.of({**os.environ, **told})
+    return replace(
+        place,
+        token=options.token or place.token,
+        admin_token=options.admin_token or place.admin_token,
+        kubeconfig=options.kubeconfig or place.kubeconfig,
+    )
+
+
+def _chosen(names: Sequence[str]) -> Sequence[type[Shape]]:
+    """The shapes of these names. Raises `LookupError`."""
+    if not names or list(names) == ["all"]:
+        return ALL
+    for name in names:
+        if name not in BY_NAME:
+            raise LookupError(f"there is no campaign {name!r}; there are {', '.join(BY_NAME)}")
+    return [BY_NAME[name] for name in names]
+
+
+def _duration(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text)
+    if match is None or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a time like 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _scale(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError("expected more than 0 and at most 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return value
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
