@@ -24,11 +24,10 @@ from chaos.rig.tools import ToolMissing
 
 RESULTS = Path("results") / "load"
 NAMESPACE = "load"
-FORGET_AFTER_LEAST = 60.0
 
 EPILOG = """\
 Without --gateway it starts everything by itself on loopback: Redis, etcd, kube-apiserver, gateways. With it, any
-gateway is loaded; what it needs there is in chaos/README.md. Rates are webhooks a second, and exact: a gateway that
+gateway is loaded; what it needs there is in docs/load.md. Rates are webhooks a second, and exact: a gateway that
 is slow is not spared. --scale shortens times, never rates.
 
 examples:
@@ -68,7 +67,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--replicas", type=_positive, default=1, metavar="N", help="own gateways; default: 1")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
     given = parser.add_argument_group(
-        "any gateway", "each also from the environment, as chaos/README.md says"
+        "any gateway", "also from the environment: GATEWAY_URL and what goes with it"
     )
     given.add_argument("--gateway", action="append", metavar="URL", help="repeatable: one for each replica")
     given.add_argument(
@@ -132,21 +131,11 @@ async def _played(shapes: Sequence[type[Shape]], place: Place | None, options: a
                 cluster,
                 wish.folder / "logs",
                 namespace=options.namespace,
-                settings=settings_for(wish.shape),
+                settings=ground.settings(wish.shape),
                 replicas=options.replicas,
             ) as here:
                 codes.append(await _one(wish, here))
     return max(codes)
-
-
-def settings_for(shape: Shape) -> dict[str, object]:
-    """The configuration of gateways of our own for a campaign.
-
-    What is over has to be forgotten within the phase in which a soak fills up, or it never shows its steady state.
-    """
-    filling = next((phase.seconds for phase in shape.phases if phase.name == "filling"), None)
-    forget_after = None if filling is None else max(FORGET_AFTER_LEAST, round(filling * 2 / 3))
-    return ground.settings(faults=bool(shape.spells), forget_after=forget_after)
 
 
 async def _one(wish: Wish, there: Ground) -> int:

@@ -19,6 +19,7 @@ from chaos import command
 from chaos.cluster.settings import Place
 from chaos.kubernetes import Kubernetes
 from chaos.load.mix import STORM
+from chaos.load.shapes import FILLING, Shape
 from chaos.rig.cluster import Cluster
 from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.redis_server import RedisServer
@@ -29,6 +30,8 @@ DENIED = "kube-system"
 """The namespace that the policy denies."""
 TOKEN_LIFE = 6 * 3600
 """Seconds: longer than any campaign."""
+SHORTEST_MEMORY = 60.0
+"""Seconds: the least that `dedup.forget_after` takes."""
 SHARED = "the sender (Locust), Redis, etcd and kube-apiserver"
 
 
@@ -61,8 +64,10 @@ class Ground:
         return [one.name for one in processes if not one.alive]
 
 
-def settings(*, faults: bool, forget_after: float | None = None) -> dict[str, Any]:
-    """The configuration of gateways of our own: as in production, with storms that end within the shortest campaign."""
+def settings(shape: Shape) -> dict[str, Any]:
+    """The configuration of gateways of our own for a campaign: as in production, but storms end within the shortest
+    campaign, and what is over is forgotten within the phase in which a soak fills up, or no steady state would show.
+    """
     found: dict[str, Any] = {
         "auth": {"mode": ["bearer", "jwt"], "jwt": {"algorithms": ["HS256"]}},
         "policy": {
@@ -76,11 +81,15 @@ def settings(*, faults: bool, forget_after: float | None = None) -> dict[str, An
             "max_window": "30s",
             "rules": [{"matchers": [f'alertname!~"{STORM}.*"'], "mode": "immediate"}],
         },
+        # Ten milliseconds are for a Redis that has a core to itself, and here everything shares a few.
+        "redis": {"timeout": "50ms"},
     }
-    if faults:
+    if shape.spells:
         found["chaos"] = {"enabled": True, "admins": ["admin"]}
-    if forget_after is not None:
-        found["dedup"] = {"forget_after": f"{forget_after:g}s"}
+    for phase in shape.phases:
+        if phase.name == FILLING:
+            forget_after = max(SHORTEST_MEMORY, round(phase.seconds * 2 / 3))
+            found["dedup"] = {"forget_after": f"{forget_after:.0f}s"}
     return found
 
 

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 from chaos.load.mix import DEDUPLICATION, MIXED, Kind
 
+FILLING = "filling"
+"""The phase at whose end whatever has a life has had it once: what grows after it is a leak."""
 SHORTEST = 2.0
 """Seconds that a phase lasts at least where a campaign is scaled down: less shows nothing."""
 
@@ -146,11 +148,11 @@ class Spike(Shape):
 
 
 class Soak(Shape):
-    """Long enough for whatever grows to show. By the end of `filling`, whatever has a life has had it once."""
+    """Long enough for whatever grows to show."""
 
     name = "soak"
     title = "15 webhooks a second for 2 h"
-    stages = (Phase("filling", 1800, 15, 15), Phase("steady", 5400, 15, 15))
+    stages = (Phase(FILLING, 1800, 15, 15), Phase("steady", 5400, 15, 15))
 
 
 class ChaosWindow(Shape):
