@@ -31,7 +31,7 @@ gateway is loaded; what it needs there is in docs/load.md. Rates are webhooks a 
 is slow is not spared. --scale shortens times, never rates.
 
 examples:
-  python -m chaos load                          all of them, one after another: some four hours
+  python -m chaos load                          all of them, one after another: some three hours
   python -m chaos load spike
   python -m chaos load soak --duration 30m
   python -m chaos load --scale 0.02             a minute or two, to see that all of it works
