@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,14 +16,18 @@ from pathlib import Path
 import aiohttp
 
 from chaos.cluster.settings import Place
-from chaos.load import ground, judging
+from chaos.load import ground, judging, proof
 from chaos.load.ground import Ground
+from chaos.load.machine import ROOT
 from chaos.load.playing import BrokenOff, Campaign, Wish
+from chaos.load.proof import command as report
 from chaos.load.shapes import ALL, BY_NAME, Shape
 from chaos.rig.processes import Died, end_everything
 from chaos.rig.tools import ToolMissing
 
 RESULTS = Path("results") / "load"
+REPORT = "report"
+"""In the place of a campaign's name: write the report of some folders again."""
 NAMESPACE = "load"
 
 EPILOG = """\
@@ -35,6 +40,7 @@ examples:
   python -m chaos load spike
   python -m chaos load soak --duration 30m
   python -m chaos load --scale 0.02             a minute or two, to see that all of it works
+  python -m chaos load report results/load/spike   its report again, from what was measured
   python -m chaos load spike --gateway https://gateway.example --metrics http://gateway.example:9090 --token T
 
 Exit code 0: every alert that was accepted was counted exactly, and the targets were met; 1: not; 2: wrong usage.
@@ -65,7 +71,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--workers", type=_positive, default=2, metavar="N", help="processes that send; default: 2"
     )
     parser.add_argument("--replicas", type=_positive, default=1, metavar="N", help="own gateways; default: 1")
-    parser.add_argument("--output", type=Path, default=RESULTS, metavar="DIR", help=f"default: {RESULTS}")
+    parser.add_argument("--output", type=Path, metavar="DIR", help=f"default: {RESULTS}")
     given = parser.add_argument_group(
         "any gateway", "also from the environment: GATEWAY_URL and what goes with it"
     )
@@ -96,12 +102,16 @@ def run(options: argparse.Namespace) -> int:
         for shape in ALL:
             print(f"{shape.name:<14} {shape.title}")
         return 0
+    if options.campaigns[:1] == [REPORT]:
+        folders = [Path(name) for name in options.campaigns[1:]]
+        if not folders:
+            return _misused(f"{REPORT}: expected the folder of a campaign")
+        return report.run(argparse.Namespace(folder=folders, output=options.output))
     try:
         shapes = _chosen(options.campaigns)
         place = _place(options)
     except (LookupError, ValueError) as error:
-        print(f"load: {error}", file=sys.stderr)
-        return 2
+        return _misused(str(error))
     try:
         return asyncio.run(_played(shapes, place, options))
     except (ToolMissing, Died, TimeoutError) as error:
@@ -112,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _played(shapes: Sequence[type[Shape]], place: Place | None, options: argparse.Namespace) -> int:
-    output: Path = options.output.absolute()
+    output: Path = (options.output or RESULTS).absolute()
     codes = []
     if place is not None:
         for shape in shapes:
@@ -140,16 +150,34 @@ async def _played(shapes: Sequence[type[Shape]], place: Place | None, options: a
 
 async def _one(wish: Wish, there: Ground) -> int:
     shape = wish.shape
-    print(f"{shape.name}: {shape.title} ({shape.webhooks} webhooks in {shape.seconds:.0f} s)", flush=True)
+    _say(f"{shape.name}: {shape.title} ({shape.webhooks} webhooks in {shape.seconds:.0f} s)")
     try:
-        code = await Campaign(wish, there, _say).play()
+        findings = await Campaign(wish, there, _say).play()
     except (BrokenOff, aiohttp.ClientError) as error:
         _say(f"  BROKEN OFF: {error}")
         return 1
     for line in judging.summary(wish.folder):
         _say(f"  {line}")
-    _say(f"  {'passed' if code == 0 else 'FAILED'}: {wish.folder}")
-    return code
+    for finding in findings:
+        _say(f"  FAIL {finding}")
+    await asyncio.to_thread(compare, wish.folder)
+    verdict = await asyncio.to_thread(proof.write, wish.folder)
+    for line in verdict.lines:
+        _say(f"  {line}")
+    passed = verdict.passed and not findings
+    _say(f"  {'passed' if passed else 'FAILED'}: {wish.folder / 'report.html'}")
+    return 0 if passed else 1
+
+
+def compare(folder: Path) -> None:
+    """Writes what happened between the two looks at each gateway's metrics to `delta.txt`."""
+    texts = []
+    for before in sorted(folder.glob("before-*.prom")):
+        after = before.with_name(before.name.replace("before", "after"))
+        command = [ROOT / "scripts" / "metrics-delta.sh", before, after]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        texts.append(done.stdout + done.stderr)
+    (folder / "delta.txt").write_text("\n".join(texts), encoding="utf-8")
 
 
 def _wish(shape: type[Shape], output: Path, options: argparse.Namespace) -> Wish:
@@ -211,6 +239,11 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("expected at least 1")
     return value
+
+
+def _misused(text: str) -> int:
+    print(f"load: {text}", file=sys.stderr)
+    return 2
 
 
 def _say(text: str) -> None:

@@ -93,10 +93,9 @@ class Campaign:
         self._ended = 0.0
         self._injected: Sequence[Injected] = ()
 
-    async def play(self) -> int:
-        """Plays it, and returns 0 where everything accepted was counted exactly and nobody got in who may not, else 1.
-
-        Raises `BrokenOff`.
+    async def play(self) -> list[str]:
+        """Plays it, and returns what is wrong: nothing, where everything accepted was counted exactly and nobody got in
+        who may not. Raises `BrokenOff`.
         """
         await self._keep_pages("before")
         async with _background(self._sampler.run()), self._controllers():
@@ -109,10 +108,8 @@ class Campaign:
         findings += [f"{name} fell" for name in self._ground.fallen()]
         if not settled:
             findings.append(f"the gateways were still busy {SETTLING:.0f} s after the last answer")
-        for finding in findings:
-            self._say(f"  FAIL {finding}")
         await self._keep_facts(1 if findings else 0)
-        return 1 if findings else 0
+        return findings
 
     @contextlib.asynccontextmanager
     async def _controllers(self) -> AsyncIterator[None]:
@@ -185,8 +182,9 @@ class Campaign:
             for series, value in one.items()
             if series.startswith("gateway_circuit_breaker_state{") and value == 1
         ]
+        now = f"{shape.rate(after):.0f} a second" if after < shape.seconds else "the last answers"
         return (
-            f"{shape.name} {max(0.0, after):.0f} of {shape.seconds:.0f} s: {shape.rate(after):.0f} a second, "
+            f"{shape.name} {max(0.0, after):.0f} of {shape.seconds:.0f} s: {now}, "
             f"{taken:.0f} alerts received, {metric(sample, BUSY[0]):.0f} unconfirmed"
             + (f", breaker open: {', '.join(breakers)}" if breakers else "")
         )

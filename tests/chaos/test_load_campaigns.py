@@ -16,7 +16,7 @@ from aiohttp import web
 
 from chaos.cluster.settings import Place
 from chaos.load.ground import given_ground, own_ground, settings
-from chaos.load.judging import read
+from chaos.load.judging import read, summary
 from chaos.load.playing import Campaign, Wish
 from chaos.load.shapes import BY_NAME, Shape
 from chaos.rig.cluster import Cluster
@@ -87,10 +87,10 @@ async def test_a_campaign_is_exact_and_lets_nobody_in_who_may_not(
     async with own_ground(
         plane, tmp_path / "logs", namespace=f"load-{name}", settings=settings(shape)
     ) as ground:
-        code = await Campaign(wish, ground, said.append).play()
-    print("\n".join(said))
+        findings = await Campaign(wish, ground, said.append).play()
+    print("\n".join(said + summary(tmp_path)))
 
-    assert code == 0, said
+    assert findings == []
     assert _written(tmp_path) >= FILES
     audit = json.loads((tmp_path / "audit.json").read_text())
     assert (audit["exit"], audit["clean"], audit["accepted"]["low"] > 0) == (0, True, True)
@@ -148,14 +148,17 @@ def test_any_gateway_can_be_loaded(
     command += ["--token", "opensesame", "--kubeconfig", str(plane.kubeconfig), "--namespace", "load-given"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    # Whether every target is met is the machine's matter, too; that everything is exact is not.
+    assert done.returncode in {0, 1}, done.stdout + done.stderr
+    assert not {"FAIL", "BROKEN"} & set(done.stdout.split()), done.stdout
+    assert "alerts that the audit finds lost or counted twice: 0" in done.stdout
     folder = output / "spike"
     told = _campaign(folder)
     assert (told["own"], len(told["gateways"])) == (False, 2)
     firsts = [line for line in read(folder / "requests.jsonl") if line["attempt"] == 1]
     assert len(firsts) == _shape("spike").webhooks
     assert (_statuses(folder, "tampered"), _statuses(folder, "denied")) == ({401}, {403})
-    assert (folder / "after-1.prom").exists()
+    assert _written(folder) >= {"after-1.prom", "delta.txt", "report.html", "report.json", "report.md"}
 
 
 async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: Path) -> None:
@@ -180,7 +183,7 @@ async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: 
             Place(urls=(url,), metrics_urls=(url,)), tmp_path, namespace="load", denied="kube-system"
         ) as ground:
             wish = Wish(shape=shape, scale=SCALE, duration=None, seed=7, workers=2, folder=tmp_path)
-            assert await Campaign(wish, ground, said.append).play() == 0, said
+            assert await Campaign(wish, ground, said.append).play() == []
     finally:
         await runner.cleanup()
 
