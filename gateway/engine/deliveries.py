@@ -32,7 +32,7 @@ class Fate(msgspec.Struct, gc=False):
 class Delivery:
     """One webhook's alerts on their way."""
 
-    __slots__ = ("_body", "_digest", "_done", "fates", "left", "readings", "trace")
+    __slots__ = ("_body", "_digest", "_waiting", "fates", "left", "readings", "trace")
 
     def __init__(self, readings: Sequence[Reading], body: bytes, trace: str = "") -> None:
         """`trace` is the context of the webhook's span, empty where there is none."""
@@ -40,7 +40,7 @@ class Delivery:
         self.trace = trace
         self.fates: list[Fate | None] = [None] * len(readings)
         self.left = len(readings)
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting: list[asyncio.Future[None]] = []
         self._body = body
         self._digest = ""
 
@@ -63,11 +63,16 @@ class Delivery:
             self.fates[position] = fate
             self.left -= 1
             if not self.left:
-                self._done.set_result(None)
+                for waiter in self._waiting:
+                    if not waiter.done():
+                        waiter.set_result(None)
 
     async def settled(self) -> None:
         """Returns when every alert has a fate. Whoever is cancelled here ends its own waiting, and nobody else's."""
-        await asyncio.shield(self._done)
+        if self.left:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
 
 
 Key = tuple[str, str, bool]

@@ -52,7 +52,13 @@ class Index:
 
     def open(self, fingerprint: str) -> Stored | None:
         """The open own request of the highest generation; aggregated ones and those of others are left out."""
-        for stored in reversed(self._by_fingerprint.get(fingerprint, ())):
+        known = self._by_fingerprint.get(fingerprint)
+        if known is None:
+            return None
+        last = known[-1]  # almost always: every alert asks three times
+        if last.open and last.generation and not last.is_storm:
+            return last
+        for stored in reversed(known):
             if stored.open and stored.generation and not stored.is_storm:
                 return stored
         return None

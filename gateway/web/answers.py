@@ -48,16 +48,9 @@ class Answer(web.StreamResponse):
             always = "".join(
                 f"{name}: {value}\r\n" for name, value in DEFAULTS.items() if name not in headers
             )
+        own = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         # What follows the version of HTTP, up to what depends on the connection.
-        self.head = "".join(
-            [
-                _STATUS_LINES[status],
-                "\r\n",
-                *[f"{name}: {value}\r\n" for name, value in headers.items()],
-                f"Content-Length: {len(body)}\r\n",
-                always,
-            ]
-        )
+        self.head = f"{_STATUS_LINES[status]}\r\n{own}Content-Length: {len(body)}\r\n{always}"
         self._close = close
 
     @property

@@ -25,7 +25,7 @@ class Deadlines:
 
     def limit(self) -> Limit:
         """A context in which the current task has its time. Past it, it is cancelled and `Problem` raised."""
-        return Limit(self)
+        return Limit(self, asyncio.current_task(self._loop))
 
     def close(self) -> None:
         """No timer remains."""
@@ -59,12 +59,11 @@ class Limit:
 
     __slots__ = ("_deadlines", "_task")
 
-    def __init__(self, deadlines: Deadlines) -> None:
-        task = asyncio.current_task()
+    def __init__(self, deadlines: Deadlines, task: asyncio.Task[object] | None) -> None:
         if task is None:
             raise RuntimeError("a limit needs a task that it can cancel")
         self._deadlines = deadlines
-        self._task: asyncio.Task[object] = task
+        self._task = task
 
     def __enter__(self) -> None:
         self._deadlines.enter(self._task)
