@@ -100,6 +100,7 @@ class Admitter:
         self._refusals = Refusals(self._notes, self._start)
         self._direct = DirectWay(ports, ledger, writer, on_taken=on_taken, concurrency=concurrency)
         self._shards = [_Shard() for _ in range(ports.store.shards)]
+        self._several = len(self._shards) > 1
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -146,12 +147,12 @@ class Admitter:
     # --- gathering
 
     def _enqueue(self, delivery: Delivery, position: int, reading: Reading, *, limited: bool) -> None:
-        number = self._store.shard(reading.group)
+        number = self._store.shard(reading.group) if self._several else 0
         shard = self._shards[number]
         key = (reading.fingerprint, reading.starts_at, reading.resolved)
         unit = shard.pending.get(key)
         if unit is None:
-            unit = shard.pending[key] = Unit(reading, key, number, limited=limited)
+            unit = shard.pending[key] = Unit(reading.fingerprint, key, reading, number, limited)
             if shard.task is None or shard.task.done():
                 shard.task = asyncio.create_task(self._run(number), name=f"admit-{number}")
         elif not limited:

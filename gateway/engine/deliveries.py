@@ -79,35 +79,21 @@ Key = tuple[str, str, bool]
 """Fingerprint, start of the episode, and whether it is over. (No enum: hashing one is a call of Python code.)"""
 
 
-class Unit:
+class Unit(msgspec.Struct, gc=False, eq=False):
     """All waiting alerts that say the same: one fingerprint, one episode, firing or resolved."""
 
-    __slots__ = (
-        "fingerprint",
-        "key",
-        "limited",
-        "members",
-        "reading",
-        "sent_before",
-        "shard",
-        "slot",
-        "value",
-        "with_payload",
-    )
-
-    def __init__(self, reading: Reading, key: Key, shard: int, *, limited: bool) -> None:
-        self.fingerprint = reading.fingerprint
-        self.key = key
-        self.reading = reading
-        self.shard = shard
-        self.members: list[tuple[Delivery, int]] = []
-        self.limited = limited
-        self.with_payload = False
-        self.slot: Slot | None = None
-        """Where it is counted, and `value` what that reaches with it; set when it is sent, for firing ones."""
-        self.value = 0
-        self.sent_before = 0
-        """What the slot's `sent` was before: it is that again where the number certainly reached nobody."""
+    fingerprint: str
+    key: Key
+    reading: Reading
+    shard: int
+    limited: bool
+    members: list[tuple[Delivery, int]] = []
+    with_payload: bool = False
+    slot: Slot | None = None
+    """Where it is counted, and `value` what that reaches with it; set when it is sent, for firing ones."""
+    value: int = 0
+    sent_before: int = 0
+    """What the slot's `sent` was before: it is that again where the number certainly reached nobody."""
 
     def settle(self, fate: Fate) -> None:
         """Tell every member. Of alerts that were folded, the first is the one that asks for a new request."""

@@ -122,7 +122,7 @@ class Slot:
     @property
     def unconfirmed(self) -> int:
         """Accepted occurrences that no stored request covers yet."""
-        return max(0, self.acc - self.conf)
+        return self.acc - self.conf if self.acc > self.conf else 0
 
     @property
     def window(self) -> str:
@@ -219,7 +219,9 @@ class Ledger:
                 del self._inherited[slot.fingerprint]
 
     def _settle(self, slot: Slot) -> int:
-        newly = max(0, min(slot.acc, slot.conf) - slot.counted)
+        newly = (min(slot.conf, slot.acc)) - slot.counted
+        if newly <= 0:
+            return 0
         slot.counted += newly
         return newly
 

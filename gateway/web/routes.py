@@ -34,7 +34,7 @@ class Reply(msgspec.Struct, frozen=True):
 class Call:
     """One request on its way: what the shell found out about it before the handler got it."""
 
-    __slots__ = ("body", "held", "identity", "parameter", "request", "request_id", "source")
+    __slots__ = ("body", "held", "identity", "parameter", "request", "request_id")
 
     def __init__(self, request: web.BaseRequest, request_id: str, parameter: str) -> None:
         self.request = request
@@ -43,12 +43,15 @@ class Call:
         """The last segment of the path, where the route has a parameter."""
         self.identity = ""
         """Who sends it, empty for an anonymous sender."""
-        self.source = request.remote or ""
-        """The address of the peer."""
         self.body: bytes | None = None
         """The body as it was read, where the handler wants it to be recorded."""
         self.held = 0
         """Bytes reserved for the body; the shell gives them back after the answer."""
+
+    @property
+    def source(self) -> str:
+        """The address of the peer."""
+        return self.request.remote or ""
 
 
 Handler = Callable[[Call], Awaitable[Reply]]

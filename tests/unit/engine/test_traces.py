@@ -68,7 +68,7 @@ class Read(msgspec.Struct):
 
 async def unit(fingerprint: str, *contexts: str, resolved: bool = False) -> Unit:
     reading = Read(fingerprint, resolved)
-    made = Unit(reading, (fingerprint, "", resolved), 0, limited=False)
+    made = Unit(fingerprint, (fingerprint, "", resolved), reading, 0, limited=False)
     made.members = [(Delivery([], b"", context), 0) for context in contexts]
     return made
 
