@@ -219,7 +219,7 @@ class Ledger:
                 del self._inherited[slot.fingerprint]
 
     def _settle(self, slot: Slot) -> int:
-        newly = (min(slot.conf, slot.acc)) - slot.counted
+        newly = min(slot.acc, slot.conf) - slot.counted
         if newly <= 0:
             return 0
         slot.counted += newly
