@@ -8,6 +8,7 @@ for exactly the version that was written down proves that nothing came after it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections import deque
@@ -26,7 +27,7 @@ EVERY: Final = 0.5
 
 
 class Controller:
-    """Completes and deletes requests until it is cancelled."""
+    """Completes and deletes requests until it is stopped."""
 
     def __init__(
         self,
@@ -52,12 +53,20 @@ class Controller:
         self._over: deque[tuple[float, str]] = deque()
         """Uids with when their time comes."""
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Until it is cancelled, which never leaves a deleted request unwritten."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow())
-            tasks.create_task(self._tend())
+        """Until `stop`. Whoever cancels it instead may lose what was deleted in that moment."""
+        following = asyncio.create_task(self._follow())
+        try:
+            await self._tend()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Begin nothing new: `run` returns once what is under way is done, and written down."""
+        self._stopped.set()
 
     async def _follow(self) -> None:
         """Keeps the table of what is there."""
@@ -88,14 +97,15 @@ class Controller:
 
     async def _tend(self) -> None:
         with self._gone.open("a", encoding="utf-8") as file:
-            while True:
+            while not self._stopped.is_set():
                 now = time.monotonic()
                 await asyncio.gather(*(self._complete(uid) for uid in _taken(self._open, now)))
                 ended = await asyncio.gather(*(self._delete(uid) for uid in _taken(self._over, now)))
                 gone = [item for item in ended if item is not None]
                 file.writelines(json.dumps(item) + "\n" for item in gone)
                 file.flush()
-                await asyncio.sleep(EVERY)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), EVERY)
 
     async def _complete(self, uid: str) -> None:
         path, body = self._path(self._known[uid]), {"status": {"overallPhase": "Completed"}}

@@ -125,8 +125,12 @@ class Campaign:
             complete_after=COMPLETED * self._wish.pace,
             delete_after=DELETED * self._wish.pace,
         )
-        async with _background(controller.run()):
+        tending = asyncio.create_task(controller.run())
+        try:
             yield
+        finally:
+            controller.stop()
+            await tending
         self._say(f"  controllers completed {controller.completed} requests and deleted {controller.deleted}")
 
     async def _send(self) -> None:
