@@ -32,6 +32,10 @@ TOKEN_LIFE = 6 * 3600
 """Seconds: longer than any campaign."""
 SHORTEST_MEMORY = 60.0
 """Seconds: the least that `dedup.forget_after` takes."""
+SHORTENED = 0.1
+"""A campaign that is shortened to less than this would wait for its storms longer than it lasts."""
+STARTING = 60.0
+"""Seconds for a gateway to be ready: campaigns in tests share a few cores with many others."""
 SHARED = "the sender (Locust), Redis, etcd and kube-apiserver"
 
 
@@ -65,9 +69,10 @@ class Ground:
 
 
 def settings(shape: Shape) -> dict[str, Any]:
-    """The configuration of gateways of our own for a campaign: as in production, but storms end within the shortest
-    campaign, and what is over is forgotten within the phase in which a soak fills up, or no steady state would show.
+    """The configuration of gateways of our own for a campaign: as in production, but storms end within seconds, and
+    what is over is forgotten within the phase in which a soak fills up, or no steady state would show.
     """
+    calm = "5s" if shape.factor >= SHORTENED else "2s"
     found: dict[str, Any] = {
         "auth": {"mode": ["bearer", "jwt"], "jwt": {"algorithms": ["HS256"]}},
         "policy": {
@@ -76,8 +81,8 @@ def settings(shape: Shape) -> dict[str, Any]:
             ],
         },
         "storm": {
-            "hold": "5s",
-            "inactivity": "5s",
+            "hold": calm,
+            "inactivity": calm,
             "max_window": "30s",
             "rules": [{"matchers": [f'alertname!~"{STORM}.*"'], "mode": "immediate"}],
         },
@@ -122,7 +127,7 @@ async def own_ground(
                     program=program,
                 )
                 gateways.append(gateway)
-                await asyncio.to_thread(gateway.start)
+                await asyncio.to_thread(gateway.start, seconds=STARTING)
             yield Ground(
                 targets=[Target(one.name, one.url, one.metrics_url) for one in gateways],
                 tokens=(sender, await _signed(gateways[0].config_path)),

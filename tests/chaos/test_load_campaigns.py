@@ -139,7 +139,8 @@ def test_any_gateway_can_be_loaded(
     configured = settings(_shape("spike"))
     configured["auth"] = {"mode": "bearer", "tokens_file": str(tokens)}
     gateways = [
-        start_gateway(redis=redis, cluster=plane, settings=configured) for redis in [start_redis()] * 2
+        start_gateway(redis=redis, cluster=plane, settings=configured, seconds=60)
+        for redis in [start_redis()] * 2
     ]
     output = tmp_path / "results"
     command = [sys.executable, "-m", "chaos", "load", "spike", "--scale", str(SCALE), "--output", str(output)]
