@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
+
+from gateway.telemetry.tallies import Spreads, Tallies, Tally
 
 # One `_created` sample beside each counter would double the text and tells what a restart tells already.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
-Instrument = TypeVar("Instrument", bound=MetricWrapperBase)
+Instrument = TypeVar("Instrument")
+Made_co = TypeVar("Made_co", covariant=True)
 
 REQUEST_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 ADMISSION_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0)
@@ -27,10 +29,17 @@ OUTAGE_SECONDS: Final = (1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 90
 BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
+class Labelled(Protocol[Made_co]):
+    """A metric with labels."""
+
+    def labels(self, *values: str) -> Made_co:
+        """Its instrument for these label values."""
+
+
 class ByLabel(dict[str, Instrument], Generic[Instrument]):
     """The instruments of a metric with one label, by its value; made when first asked for, then kept."""
 
-    def __init__(self, metric: Instrument, known: Iterable[str] = ()) -> None:
+    def __init__(self, metric: Labelled[Instrument], known: Iterable[str] = ()) -> None:
         super().__init__()
         self._metric = metric
         for value in known:
@@ -44,7 +53,7 @@ class ByLabel(dict[str, Instrument], Generic[Instrument]):
 class ByLabels(dict[tuple[str, ...], Instrument], Generic[Instrument]):
     """The instruments of a metric with several labels, by the tuple of their values in the metric's order."""
 
-    def __init__(self, metric: Instrument) -> None:
+    def __init__(self, metric: Labelled[Instrument]) -> None:
         super().__init__()
         self._metric = metric
 
@@ -65,15 +74,19 @@ class Metrics:
         def counters(name: str, text: str, label: str, known: Iterable[str] = ()) -> ByLabel[Counter]:
             return ByLabel(Counter(f"gateway_{name}_total", text, [label], registry=registry), known)
 
+        # Of what is counted with every webhook.
+        def tally(name: str, text: str) -> Tally:
+            return Tallies(registry, f"gateway_{name}_total", text).labels()
+
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"gateway_{name}", text, registry=registry)
 
         # What arrived. `received` = crds_created + deduplicated + resolved + denied + invalid, summed over
         # all replicas, once everything is confirmed and where no process died and no write was ambiguous.
-        self.alerts_received: Final = counter(
+        self.alerts_received: Final = tally(
             "alerts_received", "Alerts of webhooks that were answered 2xx, 403 or 422."
         )
-        self.alerts_processed: Final = counter("alerts_processed", "Alerts accepted durably.")
+        self.alerts_processed: Final = tally("alerts_processed", "Alerts accepted durably.")
         self.alerts_deduplicated: Final = counters(
             "alerts_deduplicated",
             "Alerts counted on a request that existed already, at confirmation.",
@@ -88,12 +101,12 @@ class Metrics:
         self.policy_denials: Final = counters(
             "policy_denials", "Alerts refused by a rule of the policy.", "reason"
         )
-        self.admission_duration: Final = Histogram(
+        self.admission_duration: Final = Spreads(
+            registry,
             "gateway_admission_duration_seconds",
             "From the call for admission until every alert of the webhook is durable.",
-            buckets=ADMISSION_SECONDS,
-            registry=registry,
-        )
+            ADMISSION_SECONDS,
+        ).labels()
 
         # What became of it in Kubernetes.
         self.crds_created: Final = counters(
@@ -242,20 +255,20 @@ class Metrics:
 
         # The service itself.
         self.requests: Final = ByLabels(
-            Counter(
+            Tallies(
+                registry,
                 "gateway_requests_total",
                 "HTTP requests answered; code 499 where the client left before the answer.",
                 ["route", "method", "code"],
-                registry=registry,
             )
         )
         self.request_duration: Final = ByLabel(
-            Histogram(
+            Spreads(
+                registry,
                 "gateway_request_duration_seconds",
                 "From the request's headers until its answer was ready.",
+                REQUEST_SECONDS,
                 ["route"],
-                buckets=REQUEST_SECONDS,
-                registry=registry,
             )
         )
         self.faults_injected: Final = ByLabels(
@@ -266,10 +279,13 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.token_validations: Final = counters(
-            "token_validations",
-            "Requests whose credentials were checked, by what came of it.",
-            "result",
+        self.token_validations: Final = ByLabel(
+            Tallies(
+                registry,
+                "gateway_token_validations_total",
+                "Requests whose credentials were checked, by what came of it.",
+                ["result"],
+            ),
             (
                 "valid",
                 "missing",
@@ -317,9 +333,15 @@ class Metrics:
         self._build_info.labels(version, platform.python_version()).set(1)
 
 
-def total(*counters: Counter) -> int:
+def total(*counters: Counter | Tally) -> int:
     """What counters have counted, together."""
-    return int(sum(sample.value for one in counters for metric in one.collect() for sample in metric.samples))
+    return int(sum(_counted(one) for one in counters))
+
+
+def _counted(counter: Counter | Tally) -> float:
+    if isinstance(counter, Tally):
+        return counter.count
+    return sum(sample.value for metric in counter.collect() for sample in metric.samples)
 
 
 def follow(gauge: Gauge, read: Callable[[], float]) -> None:

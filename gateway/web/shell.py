@@ -18,10 +18,10 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from prometheus_client import Counter
 
 from gateway.telemetry import logs
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tallies import Tally
 from gateway.telemetry.tracing import Tracer, exemplar
 from gateway.web import problems
 from gateway.web.answers import Answer, HttpDate
@@ -72,7 +72,7 @@ class Shell:
         self._recorder = recorder
         self._tracer = tracer
         self._date = HttpDate()
-        self._counters: dict[tuple[str, str, int], Counter] = {}
+        self._counters: dict[tuple[str, str, int], Tally] = {}
         self._ids = count(1)
         self._id_prefix = secrets.token_hex(4)
         self._under_way = 0
@@ -190,7 +190,7 @@ class Shell:
         else:
             log.info("request refused", **facts, detail=problem.detail)
 
-    def _counter(self, label: str, method: str, status: int) -> Counter:
+    def _counter(self, label: str, method: str, status: int) -> Tally:
         key = (label, method, status)
         found = self._counters.get(key)
         if found is None:

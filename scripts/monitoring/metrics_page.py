@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tallies import Instruments
 
 HEAD: Final = """\
 # Metrics
@@ -63,9 +64,14 @@ def described() -> list[Described]:
 def _labels(registry: CollectorRegistry) -> Iterable[tuple[str, tuple[str, ...]]]:
     """The name and label names of each instrument: also of those that have no sample yet."""
     for collector in list(registry._collector_to_names):  # noqa: SLF001 - nothing public tells label names
-        if isinstance(collector, MetricWrapperBase):
-            for family in collector.describe():
-                yield family.name, tuple(collector._labelnames)  # noqa: SLF001 - as above
+        if isinstance(collector, Instruments):
+            names = collector.label_names
+        elif isinstance(collector, MetricWrapperBase):
+            names = tuple(collector._labelnames)  # noqa: SLF001 - as above
+        else:
+            continue
+        for family in collector.describe():
+            yield family.name, names
 
 
 def _described(family: Metric, labels: tuple[str, ...]) -> Described:

@@ -54,6 +54,8 @@ GAUGES = {
     "gateway_redis_pool_active_connections",
     "gateway_redis_pool_max_size",
     "gateway_event_loop_lag_seconds",
+    "gateway_open_connections",
+    "gateway_tasks",
     "gateway_build_info",
 }
 HISTOGRAMS = {
