@@ -139,7 +139,8 @@ class Made:
                 for name, begin, end in phases
             ],
             "injections": [
-                {"name": name, "start": BEGAN + begin, "end": BEGAN + end, "detail": {"faults": [{"target": "redis", "mode": "error", "pct": 20}]}}
+                {"name": name, "start": BEGAN + begin, "end": BEGAN + end,
+                 "detail": {"faults": [{"target": "redis", "mode": "error", "pct": 20}]}}
                 for name, begin, end in self.injections
             ],
             "mix": self.mix, "workers": 2 + self.shift, "exit": 0,

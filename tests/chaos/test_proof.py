@@ -103,6 +103,37 @@ def test_the_figures_are_those_that_the_folder_was_made_with(tmp_path: Path) -> 
     assert found["new_p99"]["outcome"] == "shown"
 
 
+def test_what_an_alert_costs_is_what_was_used_over_what_was_received(tmp_path: Path) -> None:
+    made = replace(GOOD, alerts=4, writes=1000, commands=6, cores=0.3, seconds=200.0)
+    proof.write(made.write(tmp_path))
+    cost = json.loads((tmp_path / "report.json").read_text())["sections"]["cost"]
+    calls = {one["calls"]: (one["in all"], one["an alert"]) for one in cost["kubernetes"]}
+    spent = {
+        one["of"]: (one["in all"], one["cores on average"], one["an alert"]) for one in cost["processor"]
+    }
+    lines = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    received = 4 * sum(one["kind"] != "tampered" for one in lines)
+
+    assert calls["writes"] == (pytest.approx(1000), pytest.approx(1000 / received))
+    assert calls["… create"] == (pytest.approx(600), pytest.approx(600 / received))
+    assert calls["reads"] == (pytest.approx(4), pytest.approx(4 / received))
+    assert calls["commands of Redis"] == (pytest.approx(6 * 4000), pytest.approx(6 * 4000 / received))
+    assert spent["gateway"] == (pytest.approx(60), pytest.approx(0.3), pytest.approx(60e6 / received))
+    assert spent["kube-apiserver"][1] == pytest.approx(0.6)
+
+
+def test_phases_are_told_apart_and_held_against_the_plan(tmp_path: Path) -> None:
+    proof.write(replace(GOOD, planned=1.25).write(tmp_path))
+    phases = json.loads((tmp_path / "report.json").read_text())["sections"]["throughput"]["by_phase"]
+
+    assert [(one["phase"], one["planned"], one["sent"]) for one in phases] == [
+        ("ramp", 1250, 1000),
+        ("hold", 1250, 1000),
+    ]
+    assert {one["of the plan"] for one in phases} == {0.8}
+    assert {one["webhooks a second"] for one in phases} == {20.0}
+
+
 def test_a_campaign_passes_when_nothing_is_missed_and_its_audit_is_exact(tmp_path: Path) -> None:
     assert proof.write(GOOD.write(tmp_path / "good")).passed
     assert not proof.write(replace(GOOD, quick=100.0).write(tmp_path / "slow")).passed
