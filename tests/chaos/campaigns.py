@@ -238,6 +238,7 @@ class Made:
         received = sum(count.values()) - count["tampered"]
         grown: dict[str, float] = {
             "gateway_alerts_received_total": received * self.alerts,
+            "gateway_alerts_processed_total": received * self.alerts,
             "gateway_crds_created_total": count["new"],
             'gateway_alerts_deduplicated_total{reason="duplicate"}': count["duplicate"] * self.alerts,
             'gateway_alerts_deduplicated_total{reason="storm"}': count["storm"],

@@ -61,7 +61,7 @@ def targets(made: Made, folder: Path) -> dict[str, dict[str, Any]]:
         ("flapping", GOOD, replace(GOOD, changes=2)),
         ("flapping", FAULTY, replace(FAULTY, opened=[("redis", 70.0, 75.0)])),
         ("audit", GOOD, replace(GOOD, lost=1)),
-        ("dedup_without_api", GOOD, replace(GOOD, queries=40)),
+        ("dedup_without_api", GOOD, replace(GOOD, fallback=100)),
         ("refused", GOOD, replace(GOOD, let_in=1)),
         ("mistaken", GOOD, replace(GOOD, mistaken=1)),
         ("denied", GOOD, replace(GOOD, through=1)),

@@ -168,15 +168,23 @@ def _flapping(campaign: Campaign) -> Result:
 
 
 def _deduplicated(campaign: Campaign) -> Result:
+    """Who asks the API does so on the direct way, where Redis does not answer, and that one takes alerts as they come:
+    of its alerts the same share are duplicates as of all. What the share is at worst stands in the note."""
     duplicates = campaign.grown("gateway_alerts_deduplicated_total", reason="duplicate")
+    taken = campaign.grown("gateway_alerts_processed_total")
     asked = campaign.grown("gateway_k8s_api_queries_total")
     direct = campaign.grown("gateway_dedup_fallback_total")
-    if duplicates is None or asked is None or direct is None:
+    if duplicates is None or taken is None or asked is None or direct is None:
         return DEDUPLICATED.missing("the metrics before and after are missing")
-    if not duplicates:
+    if not duplicates or not taken:
         return DEDUPLICATED.missing("no duplicate was counted")
-    measured = Figure(max(0.0, 1 - (asked + direct) / duplicates), Unit.SHARE)
-    note = f"{asked:,.0f} questions and {direct:,.0f} direct writes beside {duplicates:,.0f} duplicates"
+    through = max(asked, direct)
+    measured = Figure(max(0.0, 1 - through / taken), Unit.SHARE)
+    worst = Figure(max(0.0, 1 - through / duplicates), Unit.SHARE)
+    note = (
+        f"{asked:,.0f} questions, {direct:,.0f} of {taken:,.0f} alerts written directly; {worst} if all of these were "
+        f"of the {duplicates:,.0f} duplicates"
+    )
     return (
         DEDUPLICATED.show(measured, f"{note}; {FAULTS}")
         if campaign.disturbed
