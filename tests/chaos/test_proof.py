@@ -60,6 +60,7 @@ def targets(made: Made, folder: Path) -> dict[str, dict[str, Any]]:
         ("healed", FAULTY, replace(FAULTY, healed=0.5)),
         ("flapping", GOOD, replace(GOOD, changes=2)),
         ("flapping", FAULTY, replace(FAULTY, opened=[("redis", 70.0, 75.0)])),
+        ("flapping", FAULTY, replace(FAULTY, opened=[("k8s_api", 25.0, 30.0)])),
         ("audit", GOOD, replace(GOOD, lost=1)),
         ("dedup_without_api", GOOD, replace(GOOD, fallback=100)),
         ("refused", GOOD, replace(GOOD, let_in=1)),
@@ -309,25 +310,34 @@ def test_openings_are_found_between_samples_by_the_recoveries_that_are_counted(t
     assert began == [("redis", 23), ("k8s_api", 51), ("redis", 91)]
 
 
-@given(st.lists(st.floats(0, 300), max_size=30), st.integers(0, 200), st.integers(1, 90))
-def test_an_injection_explains_what_begins_in_it_and_only_so_many(
-    moments: list[float], begin: int, lasts: int
+def aimed(*faults: tuple[str, int]) -> Injection:
+    """From 100 to 140."""
+    detail = {"faults": [{"target": target, "mode": "error", "pct": pct} for target, pct in faults]}
+    return Injection("errors", 100, 140, detail)
+
+
+@given(st.lists(st.floats(0, 300), max_size=30))
+def test_a_fault_that_all_calls_meet_explains_one_opening_and_one_that_some_meet_every_one(
+    moments: list[float],
 ) -> None:
     found = [breakers.Opening(0, "redis", at, at + 1) for at in sorted(moments)]
-    left = breakers.unexplained(found, [Injection("errors", begin, begin + lasts)])
+    near = [one for one in found if 99 <= one.at <= 140 + breakers.SETTLING]
 
-    within = [one for one in found if begin - 1 <= one.at <= begin + lasts + breakers.SETTLING]
-    allowed = 1 + int(lasts // breakers.EVERY)
-    assert len(left) == len(found) - min(allowed, len(within))
-    assert all(one in left for one in found if one not in within)
+    assert breakers.unexplained(found, [aimed(("redis", 20))]) == [one for one in found if one not in near]
+    assert len(breakers.unexplained(found, [aimed(("redis", 100))])) == len(found) - bool(near)
+    assert len(breakers.unexplained(found, [Injection("unknown", 100, 140)])) == len(found) - bool(near)
+    assert breakers.unexplained(found, [aimed(("kubernetes", 20), ("webhook", 100))]) == found
+    assert breakers.unexplained(found, []) == found
 
 
 def test_each_gateway_and_each_breaker_may_open_for_the_same_injection() -> None:
-    found = [breakers.Opening(gateway, name, 10, 12) for gateway in (0, 1) for name in breakers.COMPONENTS]
+    found = [breakers.Opening(gateway, name, 110, 112) for gateway in (0, 1) for name in breakers.COMPONENTS]
+    both = aimed(("redis", 100), ("kubernetes", 100))
 
-    assert breakers.unexplained(found, [Injection("all", 9, 15)]) == []
-    assert len(breakers.unexplained(found * 2, [Injection("all", 9, 15)])) == 4
-    assert breakers.unexplained(found, []) == found
+    assert breakers.unexplained(found, [both]) == []
+    assert len(breakers.unexplained(found * 2, [both])) == 4
+    assert breakers.within([*found, found[0]], [both]) == (2, "errors")
+    assert breakers.within([], [both]) == (0, "")
 
 
 # --- figures

@@ -72,8 +72,8 @@ DEDUPLICATED = Target(
 
 REMARK = (
     "*As due* is 2xx, 401 for false credentials, and `denied` for what the policy denies. An injection explains an "
-    f"opening of a breaker that began while it acted, or at most {breakers.SETTLING:g} s later: at each gateway one, "
-    f"and one more for each {breakers.EVERY:g} s of it."
+    "opening of a breaker of what it is aimed at that began while it acted, or at most "
+    f"{breakers.SETTLING:g} s later: every one where it lets some calls pass, else one at each gateway."
 )
 
 
@@ -163,7 +163,10 @@ def _flapping(campaign: Campaign) -> Result:
         return FLAPPING.missing("samples.jsonl is missing")
     found = breakers.openings(campaign)
     left = breakers.unexplained(found, campaign.facts.injections)
+    most, during = breakers.within(found, campaign.facts.injections)
     note = f"{len(found):,} openings in {len(campaign.facts.injections):,} injections"
+    if most > 1:
+        note += f", of one breaker up to {most:,} in one of them ({during})"
     return FLAPPING.judge(Figure(len(left)), note)
 
 
