@@ -35,4 +35,4 @@ def histogram_quantile(share: float, buckets: Mapping[float, float]) -> float:
         return bounds[0]
     below, floor = (counts[place - 1], bounds[place - 1]) if place else (0.0, 0.0)
     inside = counts[place] - below
-    return floor if inside <= 0 else floor + (bounds[place] - floor) * (rank - below) / inside
+    return floor if inside <= 0 else floor + (bounds[place] - floor) * ((rank - below) / inside)

@@ -139,7 +139,8 @@ class Made:
                 for name, begin, end in phases
             ],
             "injections": [
-                {"name": name, "start": BEGAN + begin, "end": BEGAN + end, "detail": {"faults": [{"target": "redis", "mode": "error", "pct": 20}]}}
+                {"name": name, "start": BEGAN + begin, "end": BEGAN + end,
+                 "detail": {"faults": [{"target": "redis", "mode": "error", "pct": 20}]}}
                 for name, begin, end in self.injections
             ],
             "mix": self.mix, "workers": 2 + self.shift, "exit": 0,
@@ -237,6 +238,7 @@ class Made:
         received = sum(count.values()) - count["tampered"]
         grown: dict[str, float] = {
             "gateway_alerts_received_total": received * self.alerts,
+            "gateway_alerts_processed_total": received * self.alerts,
             "gateway_crds_created_total": count["new"],
             'gateway_alerts_deduplicated_total{reason="duplicate"}': count["duplicate"] * self.alerts,
             'gateway_alerts_deduplicated_total{reason="storm"}': count["storm"],

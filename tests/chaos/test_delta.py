@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -292,3 +293,24 @@ def test_the_script_asks_an_address(files: tuple[Path, Path], address: str) -> N
     assert {one["name"]: one["growth"] for one in json.loads(done.stdout)["counters"]}["alerts_total"] == 95
     done = script(files[0], f"{address}/nothing")
     assert (done.returncode, "404" in done.stderr or "Not Found" in done.stderr) == (2, True)
+
+
+def test_quantiles_are_those_that_prometheus_itself_finds(promtool: Path, tmp_path: Path) -> None:
+    draws = random.Random(5)
+    series, expected = [], []
+    for number in range(40):
+        values = [draws.expovariate(draws.choice((0.5, 3.0, 30.0))) for _ in range(draws.randrange(1, 60))]
+        buckets, share = buckets_of(values), draws.choice((0.01, 0.5, 0.9, 0.95, 0.99, 1.0))
+        for bound, count in buckets.items():
+            le = "+Inf" if math.isinf(bound) else bound
+            series.append({"series": f'took_bucket{{le="{le}",case="{number}"}}', "values": f"{count:g}"})
+        query = f'histogram_quantile({share}, took_bucket{{case="{number}"}})'
+        found = {"labels": f'{{case="{number}"}}', "value": histogram_quantile(share, buckets)}
+        expected.append({"expr": query, "eval_time": "0s", "exp_samples": [found]})
+    rules = tmp_path / "quantiles.json"
+    rules.write_text(json.dumps({"tests": [{"input_series": series, "promql_expr_test": expected}]}))
+
+    done = subprocess.run(
+        [promtool, "test", "rules", rules], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -60,8 +60,9 @@ def targets(made: Made, folder: Path) -> dict[str, dict[str, Any]]:
         ("healed", FAULTY, replace(FAULTY, healed=0.5)),
         ("flapping", GOOD, replace(GOOD, changes=2)),
         ("flapping", FAULTY, replace(FAULTY, opened=[("redis", 70.0, 75.0)])),
+        ("flapping", FAULTY, replace(FAULTY, opened=[("k8s_api", 25.0, 30.0)])),
         ("audit", GOOD, replace(GOOD, lost=1)),
-        ("dedup_without_api", GOOD, replace(GOOD, queries=40)),
+        ("dedup_without_api", GOOD, replace(GOOD, fallback=100)),
         ("refused", GOOD, replace(GOOD, let_in=1)),
         ("mistaken", GOOD, replace(GOOD, mistaken=1)),
         ("denied", GOOD, replace(GOOD, through=1)),
@@ -101,6 +102,37 @@ def test_the_figures_are_those_that_the_folder_was_made_with(tmp_path: Path) -> 
     assert (found["mistaken"]["measured"], found["denied"]["measured"]) == (2, 0)
     assert found["audit"]["measured"] == 4
     assert found["new_p99"]["outcome"] == "shown"
+
+
+def test_what_an_alert_costs_is_what_was_used_over_what_was_received(tmp_path: Path) -> None:
+    made = replace(GOOD, alerts=4, writes=1000, commands=6, cores=0.3, seconds=200.0)
+    proof.write(made.write(tmp_path))
+    cost = json.loads((tmp_path / "report.json").read_text())["sections"]["cost"]
+    calls = {one["calls"]: (one["in all"], one["an alert"]) for one in cost["kubernetes"]}
+    spent = {
+        one["of"]: (one["in all"], one["cores on average"], one["an alert"]) for one in cost["processor"]
+    }
+    lines = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
+    received = 4 * sum(one["kind"] != "tampered" for one in lines)
+
+    assert calls["writes"] == (pytest.approx(1000), pytest.approx(1000 / received))
+    assert calls["… create"] == (pytest.approx(600), pytest.approx(600 / received))
+    assert calls["reads"] == (pytest.approx(4), pytest.approx(4 / received))
+    assert calls["commands of Redis"] == (pytest.approx(6 * 4000), pytest.approx(6 * 4000 / received))
+    assert spent["gateway"] == (pytest.approx(60), pytest.approx(0.3), pytest.approx(60e6 / received))
+    assert spent["kube-apiserver"][1] == pytest.approx(0.6)
+
+
+def test_phases_are_told_apart_and_held_against_the_plan(tmp_path: Path) -> None:
+    proof.write(replace(GOOD, planned=1.25).write(tmp_path))
+    phases = json.loads((tmp_path / "report.json").read_text())["sections"]["throughput"]["by_phase"]
+
+    assert [(one["phase"], one["planned"], one["sent"]) for one in phases] == [
+        ("ramp", 1250, 1000),
+        ("hold", 1250, 1000),
+    ]
+    assert {one["of the plan"] for one in phases} == {0.8}
+    assert {one["webhooks a second"] for one in phases} == {20.0}
 
 
 def test_a_campaign_passes_when_nothing_is_missed_and_its_audit_is_exact(tmp_path: Path) -> None:
@@ -278,25 +310,34 @@ def test_openings_are_found_between_samples_by_the_recoveries_that_are_counted(t
     assert began == [("redis", 23), ("k8s_api", 51), ("redis", 91)]
 
 
-@given(st.lists(st.floats(0, 300), max_size=30), st.integers(0, 200), st.integers(1, 90))
-def test_an_injection_explains_what_begins_in_it_and_only_so_many(
-    moments: list[float], begin: int, lasts: int
+def aimed(*faults: tuple[str, int]) -> Injection:
+    """From 100 to 140."""
+    detail = {"faults": [{"target": target, "mode": "error", "pct": pct} for target, pct in faults]}
+    return Injection("errors", 100, 140, detail)
+
+
+@given(st.lists(st.floats(0, 300), max_size=30))
+def test_a_fault_that_all_calls_meet_explains_one_opening_and_one_that_some_meet_every_one(
+    moments: list[float],
 ) -> None:
     found = [breakers.Opening(0, "redis", at, at + 1) for at in sorted(moments)]
-    left = breakers.unexplained(found, [Injection("errors", begin, begin + lasts)])
+    near = [one for one in found if 99 <= one.at <= 140 + breakers.SETTLING]
 
-    within = [one for one in found if begin - 1 <= one.at <= begin + lasts + breakers.SETTLING]
-    allowed = 1 + int(lasts // breakers.EVERY)
-    assert len(left) == len(found) - min(allowed, len(within))
-    assert all(one in left for one in found if one not in within)
+    assert breakers.unexplained(found, [aimed(("redis", 20))]) == [one for one in found if one not in near]
+    assert len(breakers.unexplained(found, [aimed(("redis", 100))])) == len(found) - bool(near)
+    assert len(breakers.unexplained(found, [Injection("unknown", 100, 140)])) == len(found) - bool(near)
+    assert breakers.unexplained(found, [aimed(("kubernetes", 20), ("webhook", 100))]) == found
+    assert breakers.unexplained(found, []) == found
 
 
 def test_each_gateway_and_each_breaker_may_open_for_the_same_injection() -> None:
-    found = [breakers.Opening(gateway, name, 10, 12) for gateway in (0, 1) for name in breakers.COMPONENTS]
+    found = [breakers.Opening(gateway, name, 110, 112) for gateway in (0, 1) for name in breakers.COMPONENTS]
+    both = aimed(("redis", 100), ("kubernetes", 100))
 
-    assert breakers.unexplained(found, [Injection("all", 9, 15)]) == []
-    assert len(breakers.unexplained(found * 2, [Injection("all", 9, 15)])) == 4
-    assert breakers.unexplained(found, []) == found
+    assert breakers.unexplained(found, [both]) == []
+    assert len(breakers.unexplained(found * 2, [both])) == 4
+    assert breakers.within([*found, found[0]], [both]) == (2, "errors")
+    assert breakers.within([], [both]) == (0, "")
 
 
 # --- figures

@@ -7,7 +7,6 @@ told by its gauge.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ CHANGES = "gateway_circuit_breaker_state_changes_total"
 RECOVERY = "gateway_recovery_duration_seconds"
 SETTLING = 15.0
 """Seconds after an injection in which what it began may still show: by then everything has to go on again."""
-EVERY = 10.0
-"""Seconds of an injection that explain one opening more: over so long a breaker judges."""
+TARGETS = {"redis": "redis", "kubernetes": "k8s_api"}
+"""What a fault is aimed at → the breaker that it may open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +77,50 @@ def _of(campaign: Campaign, number: int, component: str) -> Iterator[Opening]:
 def unexplained(found: Iterable[Opening], injections: Sequence[Injection]) -> list[Opening]:
     """Those that no injection explains.
 
-    One explains what begins while it acts and within `SETTLING` after it; at each gateway and breaker one opening, and
-    one more for each `EVERY` seconds that it lasts: what fails all the time opens a breaker once, and what fails some
-    of the time lets probes pass, but not more often than a breaker judges anew. The rest flaps.
+    One explains what begins while it acts and within `SETTLING` after it, at a breaker of what it is aimed at. A fault
+    that all calls meet explains one opening at each gateway; one that some of them meet explains every one, since it
+    lets probes pass by chance, and the calls after them fail again. Where its detail tells nothing, it counts as one
+    that all calls of every kind meet.
     """
-    spent: Counter[tuple[int, int, str]] = Counter()
+    spent: set[tuple[int, int, str]] = set()
     left = []
     for one in found:
-        near = [
-            place for place, span in enumerate(injections) if span.start - 1 <= one.at <= span.end + SETTLING
-        ]
-        for place in reversed(near):
-            span, key = injections[place], (place, one.gateway, one.component)
-            if spent[key] < 1 + math.floor((span.end - span.start) / EVERY):
-                spent[key] += 1
+        for place, span in reversed(list(enumerate(injections))):
+            share = _shares(span).get(one.component)
+            key = (place, one.gateway, one.component)
+            near = span.start - 1 <= one.at <= span.end + SETTLING
+            if near and share is not None and (share < 1 or key not in spent):
+                spent.add(key)
                 break
         else:
             left.append(one)
     return left
+
+
+def within(found: Iterable[Opening], injections: Sequence[Injection]) -> tuple[int, str]:
+    """The most openings of one breaker during one injection, and its name; 0 and nothing without any."""
+    counted = Counter(
+        (one.gateway, one.component, span.name)
+        for one in found
+        for span in injections
+        if span.start <= one.at <= span.end
+    )
+    (key, most), *_ = counted.most_common(1) or [((0, "", ""), 0)]
+    return most, key[2]
+
+
+def _shares(span: Injection) -> dict[str, float]:
+    """Breaker → the share of its calls that meet the fault, the largest of several."""
+    faults = span.detail.get("faults", [span.detail]) if isinstance(span.detail, dict) else []
+    told = [one for one in faults if isinstance(one, dict) and "target" in one]
+    if not told:
+        return dict.fromkeys(COMPONENTS, 1.0)
+    shares: dict[str, float] = {}
+    for one in told:
+        component = TARGETS.get(one["target"])
+        if component is not None:
+            shares[component] = max(shares.get(component, 0.0), float(one.get("pct", 100)) / 100)
+    return shares
 
 
 def open_spans(campaign: Campaign) -> list[tuple[float, float]]:

@@ -26,7 +26,7 @@ PROCESSOR: tuple[tuple[str, Reading], ...] = (
 MEMORY: tuple[tuple[str, Reading], ...] = (
     ("gateway", of_gateways("rss_bytes")),
     ("Redis", of_part("redis", "used_memory")),
-    ("Kubernetes", of_part("kubernetes", "rss_bytes")),
+    ("kube-apiserver", of_part("kubernetes", "rss_bytes")),
 )
 
 

@@ -90,7 +90,9 @@ def small(value: float) -> str:
     """A number near 0, or not; what is above 0 is never written as 0."""
     if 0 < value < 1e-4:
         return "< 0.0001"
-    return f"{value:.0f}" if value == 0 else f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
+    if abs(value) >= 10 or value == 0:
+        return f"{value:,.1f}" if value else "0"
+    return f"{value:.4f}" if abs(value) < 0.1 else f"{value:.3f}"
 
 
 def size(value: float) -> str:

@@ -17,6 +17,17 @@ import msgspec
 from chaos.delta.comparing import Delta, compare
 from chaos.exposition import NotAnExposition, Page, Series, parse, series, value
 
+WATCHED = frozenset(
+    {
+        "gateway_circuit_breaker_state",
+        "gateway_recovery_duration_seconds_count",
+        "gateway_recovery_duration_seconds_sum",
+        "gateway_unconfirmed_alerts",
+        "gateway_k8s_api_request_queue_depth",
+    }
+)
+"""The metrics that are looked at over time: samples hold some hundred others, thousands of times."""
+
 
 class Unreadable(Exception):
     """A folder that is none of a campaign, or a file in it that cannot be read; the message says which and why."""
@@ -176,7 +187,7 @@ class Campaign:
 
     @cached_property
     def pages(self) -> Sequence[tuple[float, Sequence[Page | None]]]:
-        """(time, the metrics of each gateway) of each sample; empty where there are none."""
+        """(time, what is `WATCHED` of each gateway) of each sample; empty where there are none."""
         known: dict[str, Series] = {}
         return [
             (
@@ -247,8 +258,9 @@ class Campaign:
 def _page(metrics: dict[str, float], known: dict[str, Series]) -> Page:
     page = {}
     for text, number in metrics.items():
-        found = known.get(text)
-        if found is None:
-            found = known[text] = series(text)
-        page[found] = number
+        if text.partition("{")[0] in WATCHED:
+            found = known.get(text)
+            if found is None:
+                found = known[text] = series(text)
+            page[found] = number
     return page

@@ -72,8 +72,8 @@ DEDUPLICATED = Target(
 
 REMARK = (
     "*As due* is 2xx, 401 for false credentials, and `denied` for what the policy denies. An injection explains an "
-    f"opening of a breaker that began while it acted, or at most {breakers.SETTLING:g} s later: at each gateway one, "
-    f"and one more for each {breakers.EVERY:g} s of it."
+    "opening of a breaker of what it is aimed at that began while it acted, or at most "
+    f"{breakers.SETTLING:g} s later: every one where it lets some calls pass, else one at each gateway."
 )
 
 
@@ -163,20 +163,31 @@ def _flapping(campaign: Campaign) -> Result:
         return FLAPPING.missing("samples.jsonl is missing")
     found = breakers.openings(campaign)
     left = breakers.unexplained(found, campaign.facts.injections)
+    most, during = breakers.within(found, campaign.facts.injections)
     note = f"{len(found):,} openings in {len(campaign.facts.injections):,} injections"
+    if most > 1:
+        note += f", of one breaker up to {most:,} in one of them ({during})"
     return FLAPPING.judge(Figure(len(left)), note)
 
 
 def _deduplicated(campaign: Campaign) -> Result:
+    """Who asks the API does so on the direct way, where Redis does not answer, and that one takes alerts as they come:
+    of its alerts the same share are duplicates as of all. What the share is at worst stands in the note."""
     duplicates = campaign.grown("gateway_alerts_deduplicated_total", reason="duplicate")
+    taken = campaign.grown("gateway_alerts_processed_total")
     asked = campaign.grown("gateway_k8s_api_queries_total")
     direct = campaign.grown("gateway_dedup_fallback_total")
-    if duplicates is None or asked is None or direct is None:
+    if duplicates is None or taken is None or asked is None or direct is None:
         return DEDUPLICATED.missing("the metrics before and after are missing")
-    if not duplicates:
+    if not duplicates or not taken:
         return DEDUPLICATED.missing("no duplicate was counted")
-    measured = Figure(max(0.0, 1 - (asked + direct) / duplicates), Unit.SHARE)
-    note = f"{asked:,.0f} questions and {direct:,.0f} direct writes beside {duplicates:,.0f} duplicates"
+    through = max(asked, direct)
+    measured = Figure(max(0.0, 1 - through / taken), Unit.SHARE)
+    worst = Figure(max(0.0, 1 - through / duplicates), Unit.SHARE)
+    note = (
+        f"{asked:,.0f} questions, {direct:,.0f} of {taken:,.0f} alerts written directly; {worst} if all of these were "
+        f"of the {duplicates:,.0f} duplicates"
+    )
     return (
         DEDUPLICATED.show(measured, f"{note}; {FAULTS}")
         if campaign.disturbed

@@ -37,7 +37,13 @@ def section(campaign: Campaign) -> Section:
     settings = [(path, value) for path, value in _flat(facts.settings)]
     if settings:
         tables.append(
-            Table("settings", "The gateway's configuration, as it was given", ("key", "value"), settings)
+            Table(
+                "settings",
+                "The gateway's configuration, as it was given",
+                ("key", "value"),
+                settings,
+                wide=True,
+            )
         )
     return Section("environment", "Environment", [_sentence(facts)], tables)
 

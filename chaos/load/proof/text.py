@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from chaos.load.proof.document import Cell, Document, Section, Table
-from chaos.load.proof.figures import Figure, Unit
+from chaos.load.proof.figures import Figure, Unit, round_figure
 from chaos.load.proof.setting import commit
 from chaos.load.proof.verdict import Outcome, Result
 
@@ -34,7 +34,7 @@ def render(document: Document) -> str:
 
 def length(scale: float) -> str:
     """How long it was, for people."""
-    return "at full length" if scale == 1 else f"scaled to {Figure(scale, Unit.SHARE)} of its length"
+    return "not shortened" if scale == 1 else f"shortened to {round_figure(Figure(scale, Unit.SHARE))}"
 
 
 def _targets(results: Sequence[Result]) -> Iterable[str]:
