@@ -14,6 +14,7 @@ import msgspec
 
 from chaos.rig.api import Json
 from chaos.rig.cluster import Cluster
+from chaos.rig.waiting import wait_until
 from gateway.config.loading import load
 from gateway.intake.payload import decode
 from gateway.intake.reading import Intake, Reading
@@ -39,8 +40,14 @@ def stock(plane: Cluster, namespace: str, number: int) -> None:
     folder = f"/registry/remediation.kubernaut.io/remediationrequests/{namespace}/"
     found = etcd(plane, "range", {"key": folder.encode(), "range_end": f"{folder[:-1]}0".encode()})
     example = msgspec.json.decode(msgspec.convert(found["kvs"][0]["value"], bytes, strict=False))
+    version = int(found["header"]["revision"])
     while puts := [put(folder, example, body) for _, body in zip(range(AT_ONCE), made, strict=False)]:
-        etcd(plane, "txn", {"success": puts})
+        version = int(etcd(plane, "txn", {"success": puts})["header"]["revision"])
+    # The API server hears of each from etcd, and has its time.
+    listed = f"{path}?limit=1&resourceVersion={version}&resourceVersionMatch=NotOlderThan"
+    wait_until(
+        lambda: plane.api.send("GET", listed)[0] == 200, "the API server to catch up", seconds=180, every=0.5
+    )
 
 
 def put(folder: str, example: Json, created: bytes) -> Json:
