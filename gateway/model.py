@@ -49,7 +49,7 @@ class Happening(StrEnum):
     """It counted nothing any more, and is deleted."""
 
 
-class RequestRef(msgspec.Struct, frozen=True):
+class RequestRef(msgspec.Struct, frozen=True, gc=False):
     """Where a `RemediationRequest` is stored."""
 
     namespace: str

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -23,6 +24,9 @@ USER_TOKEN = "rig-gateway"
 USER = "gateway"
 FALLBACK_NAMESPACE = "kubernaut-system"
 
+Etcd = Literal["any", "recent"]
+"""Whichever is there, or one with which the API server answers lists from its cache."""
+
 
 class Cluster:
     """etcd and one API server over it. `api` is the admin's access; `user_api()` that of a user without rights.
@@ -30,7 +34,7 @@ class Cluster:
     `etcd` and `server` are processes: kill, pause, start them as a test wants; `restart_server` waits until ready.
     """
 
-    def __init__(self, folder: Path, *, name: str = "cluster") -> None:
+    def __init__(self, folder: Path, *, name: str = "cluster", etcd: Etcd = "any") -> None:
         """Writes nothing yet; `start` does."""
         self.folder = folder
         self._etcd_port, self._port = free_port(), free_port()
@@ -42,7 +46,7 @@ class Cluster:
         self.etcd = Process(
             f"{name}-etcd",
             [
-                tools.find("etcd"),
+                tools.find("etcd", etcd),
                 f"--data-dir={folder / 'etcd'}",
                 f"--listen-client-urls={self.etcd_url}",
                 f"--advertise-client-urls={self.etcd_url}",

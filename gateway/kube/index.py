@@ -11,7 +11,7 @@ No I/O and no clock: `now` is handed in, in seconds of any clock that only rises
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from gateway.kube.holding import Holders, succession
 from gateway.kube.objects import window_fingerprint
@@ -26,7 +26,7 @@ class Index:
     """What is known of every request: by name, by its own fingerprint, and by those of its members.
 
     Subscribers are called with the fingerprint, in order and synchronously, once what they would read is in
-    place: after each `apply`, `remove` and `replace` that changed something, and never for what was ignored.
+    place: after each `apply` and `remove` that changed something, and never for what was ignored.
     Of an aggregated request that is its own fingerprint and those of the members whose marks changed; of all
     members, where it is new, gone, opened or closed.
     """
@@ -35,8 +35,9 @@ class Index:
         """`tomb_life` in seconds."""
         self._tomb_life = tomb_life
         self._requests: dict[RequestRef, Stored] = {}
-        # Almost every fingerprint has one request: a tuple costs a third of a list, and readers may keep it.
-        self._by_fingerprint: dict[str, tuple[Stored, ...]] = {}
+        # Almost every fingerprint has one request, and then it stands here by itself: fifty thousand tuples of one are
+        # 3 MiB, and as many objects for the garbage collector to visit.
+        self._by_fingerprint: dict[str, Stored | tuple[Stored, ...]] = {}
         self._tombs: dict[str, Tomb] = {}  # by uid, in order of death
         self._tombs_by_fingerprint: dict[str, tuple[Tomb, ...]] = {}
         self._holders: Holders[RequestRef] = Holders()
@@ -48,17 +49,18 @@ class Index:
 
     def requests(self, fingerprint: str) -> Sequence[Stored]:
         """Every request that exists for it, open and closed, by generation ascending."""
-        return self._by_fingerprint.get(fingerprint, ())
+        found = self._by_fingerprint.get(fingerprint, ())
+        return found if isinstance(found, tuple) else (found,)
 
     def open(self, fingerprint: str) -> Stored | None:
         """The open own request of the highest generation; aggregated ones and those of others are left out."""
-        known = self._by_fingerprint.get(fingerprint)
-        if known is None:
+        found = self._by_fingerprint.get(fingerprint)
+        if found is None:
             return None
-        last = known[-1]  # almost always: every alert asks three times
+        last = found[-1] if isinstance(found, tuple) else found  # almost always: every alert asks three times
         if last.open and last.generation and not last.is_storm:
             return last
-        for stored in reversed(known):
+        for stored in reversed(found) if isinstance(found, tuple) else ():
             if stored.open and stored.generation and not stored.is_storm:
                 return stored
         return None
@@ -131,25 +133,26 @@ class Index:
         *,
         namespaces: Collection[str] | None = None,
     ) -> None:
-        """Takes a complete list, of all namespaces or of some, as of `list_resource_version`.
+        """Takes a complete list, of all namespaces or of some, as of `list_resource_version`: see `Listing`."""
+        listing = Listing(self, lambda: now, namespaces)
+        listing.take(listed)
+        listing.complete(list_resource_version)
 
-        What was known and is not listed was deleted unseen, and gets a tomb, except what is newer than the
-        list: own writes that were answered while it was on its way.
-        """
+    def bury_unseen(
+        self, seen: Collection[str], version: int, now: float, namespaces: Collection[str] | None
+    ) -> None:
+        """Gives a tomb to what is not newer than `version` and whose uid is not among `seen`."""
         self._advance(now)
-        changed: dict[str, None] = {}
-        seen = {stored.uid for stored in listed}
         vanished = [
             known
             for known in self._requests.values()
             if known.uid not in seen
-            and known.resource_version <= list_resource_version
+            and known.resource_version <= version
             and (namespaces is None or known.namespace in namespaces)
         ]
+        changed: dict[str, None] = {}
         for known in vanished:
             changed.update(self._bury(known.ref, known.uid, None))
-        for stored in listed:
-            changed.update(self._take(stored))
         self._tell(changed)
 
     def expire(self, now: float) -> int:
@@ -244,9 +247,9 @@ class Index:
         self._requests[stored.ref] = stored
         if not stored.fingerprint:
             return  # someone else's; nobody asks for it, and there may be thousands
-        others = self._by_fingerprint.get(stored.fingerprint)
-        if others is None:
-            self._by_fingerprint[stored.fingerprint] = (stored,)
+        others = self.requests(stored.fingerprint)
+        if not others:
+            self._by_fingerprint[stored.fingerprint] = stored
             return
         ordered = sorted((*others, stored), key=lambda s: (s.generation, s.ref.namespace, s.ref.name))
         self._by_fingerprint[stored.fingerprint] = tuple(ordered)
@@ -255,11 +258,43 @@ class Index:
         del self._requests[stored.ref]
         if not stored.fingerprint:
             return
-        rest = tuple(s for s in self._by_fingerprint[stored.fingerprint] if s.ref != stored.ref)
+        rest = tuple(s for s in self.requests(stored.fingerprint) if s.ref != stored.ref)
         if rest:
-            self._by_fingerprint[stored.fingerprint] = rest
+            self._by_fingerprint[stored.fingerprint] = rest if len(rest) > 1 else rest[0]
         else:
             del self._by_fingerprint[stored.fingerprint]
+
+
+class Listing:
+    """A complete list on its way into an index, page by page.
+
+    What is listed is a sighting like any other, and is there as soon as its page is: so no page need be kept for the
+    others, and the event loop never stands still for fifty thousand requests at once. What was known and was in no
+    page was deleted unseen; it gets a tomb at the end, except what is newer than the list: own writes that were
+    answered while it was on its way. A list that breaks off has buried nothing.
+    """
+
+    def __init__(
+        self, index: Index, clock: Callable[[], float], namespaces: Collection[str] | None = None
+    ) -> None:
+        """`clock` dates tombs, in seconds. `namespaces`: the only ones that are listed, None for all."""
+        self._index = index
+        self._clock = clock
+        self._namespaces = namespaces
+        self._seen: set[str] = set()
+
+    def take(self, page: Iterable[Stored]) -> None:
+        """One more page."""
+        now = self._clock()
+        for stored in page:
+            self._index.apply(stored, now)
+            known = self._index.get(stored.ref)
+            # Of two equal texts the one that is kept anyway.
+            self._seen.add(known.uid if known is not None and known.uid == stored.uid else stored.uid)
+
+    def complete(self, resource_version: int) -> None:
+        """There was no more, as of `resource_version`."""
+        self._index.bury_unseen(self._seen, resource_version, self._clock(), self._namespaces)
 
 
 def _told(stored: Stored | Tomb) -> dict[str, None]:

@@ -46,9 +46,25 @@ class Namespaces:
         if known is not None and known.resource_version <= item.resource_version:
             del self._spaces[item.name]
 
-    def replace(self, items: Sequence[Space], resource_version: int) -> None:
-        self._spaces = {item.name: item for item in items}
+    def listing(self) -> _Listing:
+        return _Listing(self)
+
+    def replace(self, spaces: dict[str, Space]) -> None:
+        """These, by name, are all that there are."""
+        self._spaces = spaces
         self.listed = True
+
+
+class _Listing:
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self._found: dict[str, Space] = {}
+
+    def take(self, page: Sequence[Space]) -> None:
+        self._found.update({space.name: space for space in page})
+
+    def complete(self, resource_version: int) -> None:
+        self._namespaces.replace(self._found)
 
 
 class _Spaces:

@@ -24,6 +24,7 @@ from gateway.errors import KubeError, KubeExpired
 from gateway.kube.client import Cluster
 from gateway.kube.decoding import Change, Event, Page, Versioned
 from gateway.kube.index import Index
+from gateway.kube.index import Listing as IndexListing
 from gateway.kube.observing import NullObserver, Observer
 from gateway.kube.stored import Stored
 from gateway.model import PLURAL
@@ -80,8 +81,18 @@ class Sink(Protocol[T_contra]):
     def remove(self, item: T_contra) -> None:
         """`item` is the deleted object's last state."""
 
-    def replace(self, items: Sequence[T_contra], resource_version: int) -> None:
-        """`items` is all there is, as of `resource_version`."""
+    def listing(self) -> Listing[T_contra]:
+        """Takes a complete list."""
+
+
+class Listing(Protocol[T_contra]):
+    """One complete list on its way, page by page; one that breaks off is dropped, and another begun."""
+
+    def take(self, page: Sequence[T_contra]) -> None:
+        """One more page: what it shows is there."""
+
+    def complete(self, resource_version: int) -> None:
+        """That was all, as of `resource_version`: nothing else is there."""
 
 
 class Reflector(Generic[T]):
@@ -153,14 +164,14 @@ class Reflector(Generic[T]):
 
     async def _list(self) -> int:
         self.phase = Phase.LISTING
-        items: list[T] = []
+        listing = self._sink.listing()
         version = 0
         pages = self._collection.pages()
         async with aclosing(pages):
             async for page in pages:
-                items += page.items
+                listing.take(page.items)
                 version = page.resource_version
-        self._sink.replace(items, version)
+        listing.complete(version)
         self._recovered()
         self._observer.relisted(self.name)
         self.synced.set()
@@ -220,8 +231,8 @@ class RequestSink:
     def remove(self, item: Stored) -> None:
         self._index.remove(item.ref, item.uid, self._clock(), item)
 
-    def replace(self, items: Sequence[Stored], resource_version: int) -> None:
-        self._index.replace(items, resource_version, self._clock(), namespaces=self._namespaces)
+    def listing(self) -> IndexListing:
+        return IndexListing(self._index, self._clock, self._namespaces)
 
 
 class _Requests:

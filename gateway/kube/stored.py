@@ -1,8 +1,8 @@
 """What the gateway keeps of Kubernetes objects.
 
-Flat, frozen structs of strings and numbers: a replica that follows twenty thousand requests holds each of
-them once, and the garbage collector never visits them. `gateway.kube.decoding` makes them from the bytes of
-an answer.
+Flat, frozen structs of strings and numbers: a replica that follows fifty thousand requests holds each of
+them once, and the garbage collector never visits them (`gc=False`: nothing in them can lead back to them).
+`gateway.kube.decoding` makes them from the bytes of an answer.
 
 `resource_version` is a number. Kubernetes promises that the versions of one resource compare as decimal
 integers (KEP-5504, and in fact true of every release before it).
@@ -27,7 +27,7 @@ class MemberMarks(msgspec.Struct, frozen=True, gc=False):
     resolved_at: str = ""
 
 
-class Stored(msgspec.Struct, frozen=True, kw_only=True):
+class Stored(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A `RemediationRequest` as one answer or event showed it."""
 
     ref: RequestRef
@@ -69,7 +69,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
         return self.ref.name
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request as a metadata-only list shows it: that it exists, and in which version."""
 
     ref: RequestRef
@@ -80,7 +80,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
 
 
-class Tomb(msgspec.Struct, frozen=True, kw_only=True):
+class Tomb(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is still known of a request that was deleted: enough to never count its occurrences again."""
 
     ref: RequestRef

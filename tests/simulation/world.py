@@ -16,7 +16,7 @@ from gateway.config.settings import KubernetesBreaker, RedisBreaker
 from gateway.engine.engine import Engine, Limits
 from gateway.engine.journal import Journal
 from gateway.engine.ports import Breakers, Ports
-from gateway.kube.index import Index
+from gateway.kube.index import Index, Listing
 from gateway.kube.stored import Head, Stored
 from gateway.kube.storms import Storm
 from gateway.model import Hold, RequestRef, Severity, Signal
@@ -41,6 +41,8 @@ from tests.simulation.disk import Disk, Thread
 from tests.simulation.twin import ShardData, Twin
 
 _METRICS = Metrics(CollectorRegistry())
+PAGE = 2
+"""Requests of a page of a list: few, so that the world goes on between them."""
 
 
 @dataclass(frozen=True)
@@ -477,7 +479,7 @@ class Replica:
     async def _watch(self) -> None:
         api, rng, loop = self.world.api, self.world.rng, asyncio.get_running_loop()
         await asyncio.sleep(0.01)
-        position = self._list()
+        position = await self._list()
         arrived = asyncio.Event()
         api.listeners.append(arrived.set)
         while True:
@@ -488,7 +490,7 @@ class Replica:
                     await asyncio.sleep(0.001)
                 await self.watching.wait()
                 if rng.random() < self.world.profile.relist * self.world.harshness:
-                    position = self._list()
+                    position = await self._list()
                     break
                 if position >= len(api.events):
                     break
@@ -502,11 +504,18 @@ class Replica:
             if position >= len(api.events):
                 await arrived.wait()
 
-    def _list(self) -> int:
-        api = self.world.api
-        self.index.replace(api.listed(), api.version, asyncio.get_running_loop().time())
+    async def _list(self) -> int:
+        """List everything as of now, page by page; meanwhile the world goes on."""
+        api, clock = self.world.api, asyncio.get_running_loop().time
+        listed, version, position = api.listed(), api.version, len(api.events)
+        listing = Listing(self.index, clock)
+        self.synced = False
+        for start in range(0, len(listed), PAGE):
+            listing.take(listed[start : start + PAGE])
+            await asyncio.sleep(0.002)
+        listing.complete(version)
         self.synced = True
-        return len(api.events)
+        return position
 
     async def accept(self, readings: Sequence[SimReading], body: bytes) -> list[Any]:
         """Post to this replica; raises what the engine does, TimeoutError for the 503 of a request that took too long,

@@ -3,6 +3,7 @@ early."""
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from hashlib import sha256
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kube.index import TOMB_LIFE, Index
+from gateway.kube import objects
+from gateway.kube.decoding import RequestDecoder
+from gateway.kube.index import TOMB_LIFE, Index, Listing
 from gateway.kube.objects import window_fingerprint
 from gateway.kube.stored import MemberMarks, Stored
 from gateway.model import RequestRef
@@ -205,12 +208,32 @@ def test_a_list_of_some_namespaces_says_nothing_about_others(index: Index) -> No
     assert index.requests(OTHER) == (there,)
 
 
-def test_subscribers_see_the_whole_list_in_place(index: Index) -> None:
-    seen: list[int] = []
+def test_what_is_listed_is_there_with_its_page_and_what_vanished_goes_with_the_last(
+    index: Index, told: list[str]
+) -> None:
     index.apply(stored("rr-gone-1", version=5, fingerprint=OTHER))
-    index.subscribe(lambda _: seen.append(len(index.requests(FP)) - len(index.requests(OTHER))))
-    index.replace([stored("rr-a-1"), stored("rr-a-2", generation=2)], 100, 7.0)
-    assert seen == [2, 2]
+    listing = Listing(index, lambda: 7.0)
+    listing.take([stored("rr-a-1")])
+    assert [s.name for s in index.requests(FP)] == ["rr-a-1"]
+    listing.take([stored("rr-a-2", generation=2)])
+    assert [s.name for s in index.requests(FP)] == ["rr-a-1", "rr-a-2"]
+    assert index.requests(OTHER)
+    assert not index.tombs(OTHER)
+    listing.complete(100)
+    assert not index.requests(OTHER)
+    assert [t.died_at for t in index.tombs(OTHER)] == [7.0]
+    assert told == [OTHER, FP, FP, OTHER]
+
+
+def test_a_list_that_breaks_off_buries_nothing(index: Index) -> None:
+    known = stored("rr-known-1", version=5, fingerprint=OTHER)
+    index.apply(known)
+    Listing(index, lambda: 7.0).take([stored("rr-a-1")])
+    again = Listing(index, lambda: 8.0)
+    again.take([known])
+    again.complete(100)
+    assert index.requests(OTHER) == (known,)
+    assert index.requests(FP) == ()
 
 
 def test_a_list_replaces_a_request_that_was_made_again(index: Index) -> None:
@@ -252,22 +275,56 @@ def test_requests_without_a_fingerprint_are_known_by_name_only(index: Index) -> 
     assert len(index) == 0
 
 
-def test_twenty_thousand_requests_fit_in_forty_megabytes() -> None:
+MANY = 50_000
+
+
+def realistic(number: int) -> bytes:
+    """A request as the API server answers it, without what nobody reads."""
+    fingerprint = f"{number:064x}"
+    marks = {fingerprint: {f"p1a2b3c4d5e6f.{number}": "0-12", f"p9a8b7c6d5e4f.{number}": "0-7"}}
+    return msgspec.json.encode(
+        {
+            "metadata": {
+                "name": f"rr-kubepodcrashlooping-{number:010x}-1",
+                "namespace": "prod-api",
+                "uid": f"{number:08x}-0000-4000-8000-000000000000",
+                "resourceVersion": str(10**9 + number),
+                "labels": {objects.LABEL_FINGERPRINT: fingerprint[:63], objects.LABEL_GENERATION: "1"},
+                "annotations": {
+                    objects.ANNOTATION_APPLIED: msgspec.json.encode(marks).decode(),
+                    objects.ANNOTATION_SOURCE: "immediate",
+                },
+            },
+            "spec": {
+                "signalFingerprint": fingerprint,
+                "signalName": "KubePodCrashLooping",
+                "deduplication": {"occurrenceCount": 19},
+            },
+        }
+    )
+
+
+def test_fifty_thousand_requests_fit_into_40_mebibytes_and_the_garbage_collector_visits_none() -> None:
+    decode = RequestDecoder(("Completed",))
+    gc.collect()
+    visited = len(gc.get_objects())
     tracemalloc.start()
-    index = Index()
-    for n in range(20_000):
-        index.apply(
-            stored(
-                f"rr-kubepodcrashlooping-{n:010x}-1",
-                version=10**6 + n,
-                uid=f"{n:08x}-0000-4000-8000-000000000000",
-                fingerprint=f"{n:064x}",
-                applied=f'{{"{n:064x}":{{"p1a2b3c4d5e6f.{n}":"0-12","p9a8b7c6d5e4f.{n}":"0-7"}}}}',
-            )
-        )
-    used, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert used < 40e6
+    try:
+        index = Index()
+        listing = Listing(index, lambda: 0.0)
+        for start in range(0, MANY, 500):
+            listing.take([decode(realistic(number)) for number in range(start, start + 500)])
+        listing.complete(2 * 10**9)
+        del listing
+        used, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(index) == MANY
+    print(f"{used / MANY:.0f} bytes each, {used / 2**20:.1f} MiB, {peak / 2**20:.1f} at the most", end="")
+    assert used < 40 * 2**20
+    assert peak < 50 * 2**20
+    gc.collect()
+    assert len(gc.get_objects()) - visited < 100
 
 
 # --- aggregated requests

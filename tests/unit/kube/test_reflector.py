@@ -80,8 +80,21 @@ class Record:
     def remove(self, item: Space) -> None:
         self.told.append(f"-{item.name}@{item.resource_version}")
 
-    def replace(self, items: Sequence[Space], resource_version: int) -> None:
-        self.told.append(f"{[item.name for item in items]}@{resource_version}")
+    def listing(self) -> Listed:
+        return Listed(self)
+
+
+class Listed:
+    """A list on its way to the record; one that breaks off is told of by its pages only."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def take(self, page: Sequence[Space]) -> None:
+        self._record.told += [item.name for item in page]
+
+    def complete(self, resource_version: int) -> None:
+        self._record.told.append(f"complete@{resource_version}")
 
 
 def page(version: int, *names: str, token: str = "") -> Page[Space]:
@@ -110,12 +123,12 @@ async def test_it_lists_all_pages_and_watches_from_there() -> None:
     reflector = Reflector("spaces", script, sink, pace=PACE, on_relist=lambda: relists.append(len(sink.told)))
     assert not reflector.synced.is_set()
     async with running(reflector):
-        await eventually(lambda: len(sink.told) == 2, "the event")
-        assert sink.told == ["['a', 'b']@7", "c@9"]
+        await eventually(lambda: len(sink.told) == 4, "the event")
+        assert sink.told == ["a", "b", "complete@7", "c@9"]
         assert script.asked == ["list", "watch 7"]
         assert reflector.synced.is_set()
         assert reflector.current
-        assert relists == [1]
+        assert relists == [3]
     assert reflector.phase is Phase.STOPPED
     assert not reflector.current
 
@@ -132,7 +145,7 @@ async def test_a_watch_that_ends_is_resumed_from_the_last_version_seen() -> None
     sink = Record()
     async with running(Reflector("spaces", script, sink, pace=PACE)):
         await asked(script, ["list", "watch 7", "watch 11", "watch 30"])
-    assert sink.told == ["[]@7", "a@8", "-a@11"]
+    assert sink.told == ["complete@7", "a@8", "-a@11"]
 
 
 async def test_a_broken_watch_is_resumed_without_a_list() -> None:
@@ -155,11 +168,11 @@ async def test_an_expired_version_makes_it_list_again(when: str) -> None:
     sink, relists = Record(), list[int]()
     async with running(Reflector("spaces", script, sink, pace=PACE, on_relist=lambda: relists.append(1))):
         await asked(script, ["list", "watch 7", "list", "watch 50"])
-    assert sink.told[-1] == "['c']@50"
+    assert sink.told[-2:] == ["c", "complete@50"]
     assert len(relists) == 2
 
 
-async def test_a_list_that_fails_is_tried_again_and_nothing_is_replaced_by_half_of_one() -> None:
+async def test_a_list_that_fails_is_tried_again_and_half_of_one_is_never_complete() -> None:
     class Half(Script):
         async def pages(self) -> AsyncGenerator[Page[Space], None]:
             self.asked.append("list")
@@ -171,7 +184,7 @@ async def test_a_list_that_fails_is_tried_again_and_nothing_is_replaced_by_half_
     script, sink = Half([], [[bookmark(7)]]), Record()
     async with running(Reflector("spaces", script, sink, pace=PACE)):
         await asked(script, ["list", "list", "watch 7"])
-    assert sink.told == ["['a', 'b']@7"]
+    assert sink.told == ["a", "a", "b", "complete@7"]
 
 
 async def test_it_says_why_it_waits_and_keeps_its_copy() -> None:
@@ -229,18 +242,24 @@ def test_the_requests_sink_lays_its_namespace_into_the_index() -> None:
     here, everywhere = RequestSink(index, clock, "here"), RequestSink(index, clock)
     here.apply(stored("here", 1))
     index.apply(stored("there", 1))
-    here.replace([], 10)
+    here.listing().complete(10)
     assert [s.namespace for s in index] == ["there"]
     everywhere.remove(stored("there", 11))
     assert [(t.uid, t.died_at) for t in index.tombs("a" * 64)] == [("uid-here", 5.0), ("uid-there", 5.0)]
-    everywhere.replace([stored("new", 12)], 12)
+    listing = everywhere.listing()
+    listing.take([stored("new", 12)])
+    listing.complete(12)
     assert [s.namespace for s in index] == ["new"]
 
 
 def test_namespaces_are_unknown_until_they_were_listed() -> None:
     spaces = Namespaces()
     assert (spaces.exists("a"), spaces.environment("a")) == (None, None)
-    spaces.replace([space("a", 5, environment="production"), space("b", 5)], 5)
+    listing = spaces.listing()
+    listing.take([space("a", 5, environment="production")])
+    assert spaces.exists("a") is None
+    listing.take([space("b", 5)])
+    listing.complete(5)
     assert (spaces.exists("a"), spaces.environment("a")) == (True, "production")
     assert (spaces.exists("b"), spaces.environment("b")) == (True, None)
     assert (spaces.exists("c"), spaces.environment("c")) == (False, None)
