@@ -6,6 +6,7 @@ it has to be caught; it is caught when one of so many seeds ends with a broken p
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -186,16 +187,12 @@ def _cancelled_with_its_webhook() -> Any:
     """A webhook that runs out of time ends what would tell it that its alerts were taken after all."""
 
     async def settled(self: Delivery) -> None:
-        await self._done
+        if self.left:
+            if not self._waiting:
+                self._waiting.append(asyncio.get_running_loop().create_future())
+            await self._waiting[0]
 
-    def settle(self: Delivery, position: int, fate: Any) -> None:
-        if self.fates[position] is None:
-            self.fates[position] = fate
-            self.left -= 1
-            if not self.left and not self._done.done():
-                self._done.set_result(None)
-
-    return mock.patch.multiple(Delivery, settled=settled, settle=settle)
+    return _patched(Delivery, "settled", settled)
 
 
 def _healing_by_number() -> Any:
