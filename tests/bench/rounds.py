@@ -71,7 +71,7 @@ class Rounds:
         before = cpu_seconds(server.pid)
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         result: dict[str, float] = json.loads(done.stdout)
-        result["cpu_us"] = (cpu_seconds(server.pid) - before) / result["requests"] * 1e6
+        result["cpu_us"] = (cpu_seconds(server.pid) - before) / max(1, result["requests"]) * 1e6
         result["rate"] = result["requests"] / result["seconds"]
         return result
 
