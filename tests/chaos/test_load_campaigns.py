@@ -111,6 +111,11 @@ async def test_a_campaign_is_exact_and_lets_nobody_in_who_may_not(
     )
     if name == "chaos-window":
         _faults_struck(tmp_path, told)
+    denied_before = (
+        'gateway_policy_denials_total{reason="system_namespace"} 70000.0'
+        in (tmp_path / "before-0.prom").read_text().splitlines()
+    )
+    assert denied_before == shape.fills == (name == "soak")
 
 
 def _faults_struck(folder: Path, told: dict[str, Any]) -> None:
