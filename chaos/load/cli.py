@@ -200,8 +200,8 @@ def _place(options: argparse.Namespace) -> Place | None:
         if options.metrics or options.token:
             raise ValueError("--metrics and --token are for --gateway")
         return None
-    told = {"GATEWAY_URL": ",".join(options.gateway), "GATEWAY_METRICS_URL": ",".join(options.metrics or ())}
-    place = Place.of({**os.environ, **told})
+    told = {"GATEWAY_URL": options.gateway, "GATEWAY_METRICS_URL": options.metrics}
+    place = Place.of({**os.environ, **{key: ",".join(urls) for key, urls in told.items() if urls}})
     return replace(
         place,
         token=options.token or place.token,

@@ -16,6 +16,7 @@ import aiohttp
 from chaos.load import entries, machine
 from chaos.load.auditing import audited
 from chaos.load.controller import Controller
+from chaos.load.filling import fill
 from chaos.load.ground import Ground
 from chaos.load.injecting import Injected, inject
 from chaos.load.judging import judged
@@ -97,6 +98,8 @@ class Campaign:
         """Plays it, and returns what is wrong: nothing, where everything accepted was counted exactly and nobody got in
         who may not. Raises `BrokenOff`.
         """
+        if self._wish.shape.fills and self._ground.own:
+            await fill(self._ground, self._plan.tag)
         await self._keep_pages("before")
         async with _background(self._sampler.run()), self._controllers():
             await self._send()

@@ -89,6 +89,11 @@ class Shape:
         )
 
     @property
+    def fills(self) -> bool:
+        """Whether everything is to have filled up by some moment, so that what grows after it is a leak."""
+        return any(phase.name == FILLING for phase in self.phases)
+
+    @property
     def seconds(self) -> float:
         """How long it lasts."""
         return sum(phase.seconds for phase in self.phases)

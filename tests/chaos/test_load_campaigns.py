@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from aiohttp import web
 from chaos.cluster.settings import Place
 from chaos.load.ground import given_ground, own_ground, settings
 from chaos.load.judging import read, summary
-from chaos.load.playing import Campaign, Wish
+from chaos.load.machine import ROOT
+from chaos.load.playing import BrokenOff, Campaign, Wish
 from chaos.load.shapes import BY_NAME, Shape
 from chaos.rig.cluster import Cluster
 from chaos.rig.ports import free_port
@@ -109,6 +111,11 @@ async def test_a_campaign_is_exact_and_lets_nobody_in_who_may_not(
     )
     if name == "chaos-window":
         _faults_struck(tmp_path, told)
+    denied_before = (
+        'gateway_policy_denials_total{reason="system_namespace"} 70000.0'
+        in (tmp_path / "before-0.prom").read_text().splitlines()
+    )
+    assert denied_before == shape.fills == (name == "soak")
 
 
 def _faults_struck(folder: Path, told: dict[str, Any]) -> None:
@@ -143,11 +150,17 @@ def test_any_gateway_can_be_loaded(
         for redis in [start_redis()] * 2
     ]
     output = tmp_path / "results"
-    command = [sys.executable, "-m", "chaos", "load", "spike", "--scale", str(SCALE), "--output", str(output)]
-    for gateway in gateways:
-        command += ["--gateway", gateway.url, "--metrics", gateway.metrics_url]
-    command += ["--token", "opensesame", "--kubeconfig", str(plane.kubeconfig), "--namespace", "load-given"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    command = [ROOT / "scripts" / "run-load-campaigns.sh", "spike", "--scale", str(SCALE)]
+    command += ["--output", output, "--namespace", "load-given"]
+    place = {
+        "GATEWAY_URL": ",".join(gateway.url for gateway in gateways),
+        "GATEWAY_METRICS_URL": ",".join(gateway.metrics_url for gateway in gateways),
+        "GATEWAY_TOKEN": "opensesame",
+        "KUBECONFIG": str(plane.kubeconfig),
+    }
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **place}
+    )
 
     # Whether every target is met is the machine's matter, too; that everything is exact is not.
     assert done.returncode in {0, 1}, done.stdout + done.stderr
@@ -162,9 +175,9 @@ def test_any_gateway_can_be_loaded(
     assert _written(folder) >= {"after-1.prom", "delta.txt", "report.html", "report.json", "report.md"}
 
 
-async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: Path) -> None:
-    """Each answer takes longer than the pause to the next webhooks: a closed loop would send fewer."""
-    slowness, port = 2.0, free_port()
+@contextlib.asynccontextmanager
+async def _stand_in(slowness: float) -> AsyncIterator[Place]:
+    """Something that takes every webhook, so slowly, and knows no other route but that of its metrics."""
 
     async def slowly(request: web.Request) -> web.Response:
         await asyncio.sleep(slowness)
@@ -173,26 +186,40 @@ async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(text="gateway_unconfirmed_alerts 0\n")
 
-    app = web.Application()
+    app, url = web.Application(), f"http://127.0.0.1:{(port := free_port())}"
     app.add_routes([web.post("/v1/webhooks/prometheus", slowly), web.get("/metrics", metrics)])
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    url, shape, said = f"http://127.0.0.1:{port}", _shape("dedup"), list[str]()
     try:
-        async with given_ground(
-            Place(urls=(url,), metrics_urls=(url,)), tmp_path, namespace="load", denied="kube-system"
-        ) as ground:
-            wish = Wish(shape=shape, scale=SCALE, duration=None, seed=7, workers=2, folder=tmp_path)
-            assert await Campaign(wish, ground, said.append).play() == []
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield Place(urls=(url,), metrics_urls=(url,))
     finally:
         await runner.cleanup()
 
+
+async def _played(name: str, place: Place, folder: Path) -> list[str]:
+    wish = Wish(shape=_shape(name), scale=SCALE, duration=None, seed=7, workers=2, folder=folder)
+    async with given_ground(place, folder, namespace="load", denied="kube-system") as ground:
+        return await Campaign(wish, ground, print).play()
+
+
+async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: Path) -> None:
+    """Each answer takes longer than the pause to the next webhooks: a closed loop would send fewer."""
+    slowness = 2.0
+    async with _stand_in(slowness) as place:
+        assert await _played("dedup", place, tmp_path) == []
+
     lines = list(read(tmp_path / "requests.jsonl"))
-    assert len(lines) == shape.webhooks
+    assert len(lines) == _shape("dedup").webhooks
     assert min(line["ms"] for line in lines) >= 1000 * slowness
     assert sorted(line["lag_ms"] for line in lines)[len(lines) // 2] < 500
-    assert lines[-1]["at"] - lines[0]["at"] < shape.seconds + 2
+    assert lines[-1]["at"] - lines[0]["at"] < _shape("dedup").seconds + 2
+
+
+async def test_where_no_faults_can_be_injected_a_window_of_them_is_broken_off(tmp_path: Path) -> None:
+    async with _stand_in(0.0) as place:
+        with pytest.raises(BrokenOff, match="faults could not be injected"):
+            await _played("chaos-window", place, tmp_path)
 
 
 def test_only_locusts_own_processes_import_locust() -> None:

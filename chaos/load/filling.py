@@ -1,0 +1,38 @@
+"""Fills what has a bound and no life, before a soak: a cache that is not full yet grows like a leak.
+
+A gateway remembers what the labels of recent alerts said, so many of them and no more. Alerts that the policy denies
+get there like any others, and leave no other trace.
+"""
+
+from __future__ import annotations
+
+import aiohttp
+
+from chaos.alerts import Problem, webhook
+from chaos.load.ground import Ground
+from chaos.sending import PATH
+
+ALERTS = 70_000
+"""More than the labels that a gateway remembers."""
+BATCH = 500
+"""Alerts of one webhook."""
+
+
+class NotDenied(Exception):
+    """The policy lets in what it is to deny."""
+
+
+async def fill(ground: Ground, tag: str) -> None:
+    """Sends so many denied alerts to each gateway; `tag` tells them from any others. Raises `NotDenied`."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ground.tokens[0]}"}
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as session:
+        for target in ground.targets:
+            for first in range(0, ALERTS, BATCH):
+                problems = [
+                    Problem(ground.denied, "LoadFilling", f"{tag}-filling-{number}")
+                    for number in range(first, first + BATCH)
+                ]
+                async with session.post(target.url + PATH, data=webhook(problems)) as answer:
+                    if answer.status != 403:
+                        raise NotDenied(f"{target.url} answered {answer.status}, and not 403")
+                    await answer.read()
