@@ -8,6 +8,9 @@ from typing import Any
 from chaos.rig.gateway_process import GatewayProcess
 
 PATH = "/v1/webhooks/prometheus"
+TOKEN = "s3cret"
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+"""Of a sender that the gateways of the bench know, where they ask."""
 
 
 def alert(number: int, *, turn: int | None = None) -> dict[str, Any]:
@@ -38,7 +41,7 @@ def alert(number: int, *, turn: int | None = None) -> dict[str, Any]:
 
 def idle(gateway: GatewayProcess) -> bool:
     """Nothing is unconfirmed or queued."""
-    status, body = gateway.get("/v1/status")
+    status, body = gateway.call("GET", "/v1/status", headers=HEADERS)
     found = json.loads(body) if status == 200 else {}
     return bool(found) and not found["unconfirmed"] and not found["queue"]["depth"]
 
