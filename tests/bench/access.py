@@ -6,18 +6,17 @@ turns. The signed token is verified once and remembered after that, as it is wit
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from typing import Any
 
 from tests.bench.figures import Figure, at_least
-from tests.bench.load import AUTHORIZATION, hammer
+from tests.bench.load import AUTHORIZATION
+from tests.bench.rounds import Rounds
 from tests.bench.stage import Stage, say
 from tests.bench.throughput import PROBLEMS, bodies, open_problems
 from tests.unit.web.auth.tokens import pem, signing, token
 
 AT_LEAST = 0.85
-CONNECTIONS = 64
 
 
 def measure(stage: Stage) -> Iterator[Figure]:
@@ -37,19 +36,24 @@ def measure(stage: Stage) -> Iterator[Figure]:
     for gateway in gateways.values():
         gateway.start()
     open_problems(gateways["none"], PROBLEMS)
-    sent = stage.file("bodies-access", bodies(1, 2 * PROBLEMS))
-    rates: dict[str, list[float]] = {mode: [] for mode in modes}
-    for number in range(stage.options.rounds):
-        for mode in list(modes) if number % 2 else reversed(modes):
-            seen = hammer(
-                gateways[mode].port, sent, CONNECTIONS, stage.options.seconds, authorization=modes[mode][1]
-            )
-            rates[mode].append(seen["requests"] / seen["seconds"])
+    rounds = Rounds(
+        stage.folder,
+        {mode: (gateway, gateway.port) for mode, gateway in gateways.items()},
+        authorization={mode: said for mode, (_, said) in modes.items()},
+    )
+    for mode in modes:
+        rounds.send_to(mode, bodies(1, 2 * PROBLEMS))
+    seen = rounds.measure(stage.options.rounds, stage.options.seconds)
+    if any(seen.errors(mode) for mode in modes):
+        raise RuntimeError("webhooks were not accepted under load")
     for mode in ("bearer", "jwt"):
         yield Figure(
             f"auth.mode {mode}",
-            statistics.median(a / b for a, b in zip(rates[mode], rates["none"], strict=True)),
+            seen.ratio(mode, "none", "rate"),
             "webhooks a second of one alert, with this mode / with none",
             limit=at_least(AT_LEAST),
-            beside={"webhooks a second": statistics.median(rates[mode])},
+            beside={
+                "in processor time": seen.ratio("none", mode, "cpu_us"),
+                "webhooks a second": seen.median(mode, "rate"),
+            },
         )

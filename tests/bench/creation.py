@@ -20,7 +20,8 @@ from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.waiting import wait_until
 from tests.bench.figures import Figure, at_least
 from tests.bench.load import alert, post_at_once, run, webhooks
-from tests.bench.stage import PATIENT, Stage, confirmed, cpu_seconds, say, settle, watching
+from tests.bench.rounds import cpu_seconds
+from tests.bench.stage import PATIENT, Stage, confirmed, say, settle, watching
 
 AT_LEAST = 0.85
 ALERTS = 3000

@@ -87,15 +87,9 @@ def hammer(
     authorization: str = AUTHORIZATION,
     rate: float = 0,
 ) -> dict[str, float]:
-    """The webhooks of a file again and again (`client.py`), as fast as they are answered, or so many a second.
-
-    Raises where one is not accepted.
-    """
+    """The webhooks of a file again and again (`client.py`), as fast as they are answered, or so many a second."""
     arguments = [str(connections), str(seconds), "--authorization", authorization, "--rate", str(rate)]
-    seen = run("client", "127.0.0.1", str(port), str(file), *arguments)
-    if seen["errors"]:
-        raise RuntimeError(f"{seen['errors']:g} requests failed under load")
-    return seen
+    return run("client", "127.0.0.1", str(port), str(file), *arguments)
 
 
 def run(module: str, *arguments: str) -> dict[str, float]:

@@ -203,15 +203,6 @@ def calls(gateway: GatewayProcess, *verbs: str) -> float:
     return sum(gateway.metric("gateway_k8s_api_requests_total", verb=verb) for verb in verbs)
 
 
-def cpu_seconds(*processes: Process) -> float:
-    """User and system time that running processes have used."""
-    ticks = 0
-    for process in processes:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def resident(process: Process) -> int:
     """Bytes of a running process that are in memory."""
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])

@@ -11,15 +11,13 @@ The latency until an alert is durable is measured where half of the webhooks com
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
-from pathlib import Path
 
 from chaos.rig.gateway_process import GatewayProcess
-from chaos.rig.processes import Process
 from tests.bench.figures import Figure, at_least
-from tests.bench.load import alert, hammer, post, webhook, webhooks
-from tests.bench.stage import Stage, cpu_seconds, say, settle
+from tests.bench.load import AUTHORIZATION, alert, post, webhook, webhooks
+from tests.bench.rounds import Rounds, Seen
+from tests.bench.stage import Stage, say, settle
 
 PROBLEMS = 1000
 RATIO_AT_LEAST = {1: 0.7, 10: 0.7, 50: 0.6, 500: 0.6}
@@ -39,30 +37,28 @@ class Sides:
         gateway = stage.gateway(stage.redis(), kubeconfig)
         gateway.start()
         open_problems(gateway, PROBLEMS)
-        self._sides: dict[str, tuple[Process, int]] = {
-            "gateway": (gateway, gateway.port),
-            "bare": (bare, bare_port),
-        }
-        self._options = stage.options
-        self._connections = stage.some(CONNECTIONS, 8)
+        self._rounds = Rounds(
+            stage.folder,
+            {"gateway": (gateway, gateway.port), "bare": (bare, bare_port)},
+            connections=stage.some(CONNECTIONS, 8),
+            authorization={"gateway": AUTHORIZATION, "bare": AUTHORIZATION},
+        )
 
-    def in_turns(self, file: Path, *, rate: float = 0.0) -> dict[str, list[dict[str, float]]]:
-        """What the load generator saw of each side, round by round."""
-        seen: dict[str, list[dict[str, float]]] = {"gateway": [], "bare": []}
-        for number in range(self._options.rounds):
-            for name in ("bare", "gateway") if number % 2 else ("gateway", "bare"):
-                server, port = self._sides[name]
-                before = cpu_seconds(server)
-                one = hammer(port, file, self._connections, self._options.seconds, rate=rate)
-                one["rate"] = one["requests"] / one["seconds"]
-                one["cpu_us"] = (cpu_seconds(server) - before) / one["requests"] * 1e6
-                seen[name].append(one)
-        return seen
-
-    def file(self, size: int, *, changing: bool = False) -> Path:
-        """Webhooks of so many alerts, going round the problems."""
+    def in_turns(self, size: int, *, changing: bool = False, rate: float = 0.0) -> Seen:
+        """What both sides showed with webhooks of so many alerts, going round the problems."""
         count = self._stage.some(CHANGING, CHANGING // 10) if changing else 2 * PROBLEMS
-        return self._stage.file(f"bodies-{size}", bodies(size, count, changing=changing))
+        for side in ("gateway", "bare"):
+            self._rounds.send_to(side, bodies(size, count, changing=changing))
+        return accepted(
+            self._rounds.measure(self._stage.options.rounds, self._stage.options.seconds, rate=rate)
+        )
+
+
+def accepted(seen: Seen) -> Seen:
+    """Raises where a webhook was not."""
+    if errors := seen.errors("gateway") + seen.errors("bare"):
+        raise RuntimeError(f"{errors} webhooks were not accepted under load")
+    return seen
 
 
 def bodies(size: int, alerts: int, *, problems: int = PROBLEMS, changing: bool = False) -> list[bytes]:
@@ -84,38 +80,25 @@ def open_problems(gateway: GatewayProcess, problems: int) -> None:
     settle(gateway, "all problems to be confirmed")
 
 
-def ratio(seen: dict[str, list[dict[str, float]]], what: str, *, upside_down: bool = False) -> float:
-    """The median over neighbouring rounds of the gateway's value divided by the bare handler's."""
-    several = [
-        (theirs[what] / ours[what]) if upside_down else (ours[what] / theirs[what])
-        for ours, theirs in zip(seen["gateway"], seen["bare"], strict=True)
-    ]
-    return statistics.median(several)
-
-
-def median(seen: list[dict[str, float]], what: str) -> float:
-    return statistics.median(one[what] for one in seen)
-
-
 def measure(stage: Stage) -> Iterator[Figure]:
     """Rates at all sizes, of alerts as before and of changed ones."""
     sides = Sides(stage)
     for kind in stage.options.kinds:
         for size in stage.options.sizes:
             say(f"{size} alerts a webhook, {kind} …")
-            seen = sides.in_turns(sides.file(size, changing=kind == "changing"))
+            seen = sides.in_turns(size, changing=kind == "changing")
             least = RATIO_AT_LEAST.get(size) if kind == "same" else None
             yield Figure(
                 f"intake, {size} a webhook, {'as before' if kind == 'same' else 'changed'}",
-                ratio(seen, "rate"),
+                seen.ratio("gateway", "bare", "rate"),
                 "webhooks a second, gateway / handler that only decodes and fingerprints",
                 limit=None if least is None else at_least(least),
                 beside={
-                    "in processor time": ratio(seen, "cpu_us", upside_down=True),
-                    "alerts a second": median(seen["gateway"], "rate") * size,
-                    "processor time a webhook, us": median(seen["gateway"], "cpu_us"),
-                    "p50, ms": median(seen["gateway"], "p50_ms"),
-                    "p99, ms": median(seen["gateway"], "p99_ms"),
+                    "in processor time": seen.ratio("bare", "gateway", "cpu_us"),
+                    "alerts a second": seen.median("gateway", "rate") * size,
+                    "processor time a webhook, us": seen.median("gateway", "cpu_us"),
+                    "p50, ms": seen.median("gateway", "p50_ms"),
+                    "p99, ms": seen.median("gateway", "p99_ms"),
                 },
             )
 
@@ -124,17 +107,16 @@ def measure_at_half_load(stage: Stage) -> Iterator[Figure]:
     """How long a sender waits until its alerts are durable, with half of what the gateway can take."""
     sides = Sides(stage)
     say("latency at half load …")
-    file = sides.file(HALF_LOAD_SIZE)
-    most = median(sides.in_turns(file)["gateway"], "rate")
-    seen = sides.in_turns(file, rate=most / 2)
+    most = sides.in_turns(HALF_LOAD_SIZE).median("gateway", "rate")
+    seen = sides.in_turns(HALF_LOAD_SIZE, rate=most / 2)
     for quantile in ("p50", "p99"):
         yield Figure(
             f"until durable at half load, {quantile}",
-            ratio(seen, f"{quantile}_ms"),
+            seen.ratio("gateway", "bare", f"{quantile}_ms"),
             f"time to the answer, {HALF_LOAD_SIZE} alerts a webhook, gateway / bare handler at the same rate",
             beside={
-                "ms": median(seen["gateway"], f"{quantile}_ms"),
-                "bare handler, ms": median(seen["bare"], f"{quantile}_ms"),
+                "ms": seen.median("gateway", f"{quantile}_ms"),
+                "bare handler, ms": seen.median("bare", f"{quantile}_ms"),
                 "webhooks a second": most / 2,
             },
         )
