@@ -39,6 +39,11 @@ log = structlog.get_logger(__name__)
 POLL = 0.5
 """Seconds between looks into a quiet queue."""
 
+PACE = 400.0
+"""Writes a second that are nothing special."""
+
+LONGEST_BEHIND = 10.0
+
 HURRY_SPREAD = 1.0
 """Seconds over which what was put off comes due when the Kubernetes API is well again."""
 
@@ -105,6 +110,10 @@ class Reconciler:
     def collecting(self) -> int:
         """Windows that take members, as last seen."""
         return sum(self._collecting)
+
+    def behind(self) -> float:
+        """Seconds that the writes need for what is queued, as far as is known: none where Redis does not tell."""
+        return min(LONGEST_BEHIND, self.depth / PACE) if self.reachable else 0.0
 
     def due(self, shard: int, milliseconds: int) -> None:
         """An item of the shard's queue will be due then."""
