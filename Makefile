@@ -26,7 +26,7 @@ help:
 	@echo 'make test     all tests, on real components; builds what they need first (ARGS: for pytest)'
 	@echo 'make tools    only build what the tests need'
 	@echo 'make lint     ruff and the import rules      make fmt      format, and fix what can be fixed'
-	@echo 'make types    mypy                           make bench    throughput, beside a bare handler'
+	@echo 'make types    mypy                           make bench    every figure beside the best there is'
 	@echo 'make generated   dashboards, rules of the objectives, docs/metrics.md and docs/configuration.md'
 	@echo 'make explore  more schedules of the simulation than the tests try (ARGS: how many, which seeds)'
 	@echo '              FAULTS=1: instead random faults on real components (ARGS: --seeds 50, --minutes 60, --seed 7)'

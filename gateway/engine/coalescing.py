@@ -12,12 +12,16 @@ Item = TypeVar("Item")
 class Coalescer(Generic[Item]):
     """Hands items to `call` in batches of at most `most`, one batch at a time.
 
-    Under load batches grow by themselves to what one round trip takes; without load an item waits for nothing.
+    Under load batches grow by themselves to what one round trip takes; without load an item waits for nothing but the
+    `linger` seconds that each batch gives others to join it.
     """
 
-    def __init__(self, call: Callable[[list[Item]], Awaitable[None]], *, most: int) -> None:
+    def __init__(
+        self, call: Callable[[list[Item]], Awaitable[None]], *, most: int, linger: float = 0.0
+    ) -> None:
         self._call = call
         self._most = most
+        self._linger = linger
         self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
 
@@ -31,6 +35,8 @@ class Coalescer(Generic[Item]):
 
     async def _run(self) -> None:
         while self._waiting:
+            if self._linger and len(self._waiting) < self._most:
+                await asyncio.sleep(self._linger)
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             try:
                 await self._call([item for item, _ in batch])

@@ -90,6 +90,7 @@ class Engine:
             self._writer,
             on_due=self._reconciler.due,
             on_taken=self._confirmed,
+            behind=self._reconciler.behind,
             concurrency=limits.concurrency,
         )
         self._admitter = Admitter(

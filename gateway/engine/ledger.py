@@ -279,10 +279,15 @@ class Ledger:
         """How many accepted occurrences no stored request covers yet."""
         return sum(slot.unconfirmed for slot in self._unconfirmed.values())
 
-    def due(self, now: float) -> Iterator[Slot]:
-        """The unconfirmed slots that are to be asserted now; each backs off up to `LONGEST_ASSERTION`."""
+    def due(self, now: float, *, behind: float = 0.0) -> Iterator[Slot]:
+        """The unconfirmed slots that are to be asserted now; each backs off up to `LONGEST_ASSERTION`.
+
+        `behind`: seconds that the writes need for what waits for them, so that nothing is asserted that has its turn
+        still to come.
+        """
+        patience = self.patience + behind
         for slot in list(self._unconfirmed.values()):
-            if now >= slot.asserted_at + (slot.delay if slot.delay <= 0 else max(slot.delay, self.patience)):
+            if now >= slot.asserted_at + (slot.delay if slot.delay <= 0 else max(slot.delay, patience)):
                 slot.asserted_at = now
                 if slot.source is not None:
                     slot.source = Kept(slot.source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
 
 import structlog
@@ -39,10 +39,17 @@ log = structlog.get_logger(__name__)
 POLL = 0.5
 """Seconds between looks into a quiet queue."""
 
+PACE = 400.0
+"""Writes a second that are nothing special."""
+
+LONGEST_BEHIND = 10.0
+
 HURRY_SPREAD = 1.0
 """Seconds over which what was put off comes due when the Kubernetes API is well again."""
 
 MOST_CONFIRMATIONS = 100
+LINGER = 0.02
+"""Seconds that a confirmation waits for others to share its call: no sender waits for it."""
 
 PATIENCE = 12
 """Unexpected failures in a row after which an item is put among the dead letters instead of being tried for ever."""
@@ -67,7 +74,11 @@ class Reconciler:
         self._writer = writer
         self._clock = ports.clock
         self._metrics = ports.metrics
-        self._concurrency = concurrency
+        self._turns = asyncio.Semaphore(concurrency)
+        self._most = 3 * concurrency
+        """Items leased at once: some are written, some confirmed, and others follow without a question to Redis."""
+        self._batch = concurrency
+        """Room for so many is worth a claim."""
         self._lease = lease
         self._on_identity = on_identity
         self._active: dict[tuple[int, str], asyncio.Task[None]] = {}
@@ -75,7 +86,7 @@ class Reconciler:
         self._due_at = [0.0] * store.shards
         self._asked_at = [float("-inf")] * store.shards
         self._confirmers = [
-            Coalescer[Confirmation](self._confirmer(shard), most=MOST_CONFIRMATIONS)
+            Coalescer[Confirmation](self._confirmer(shard), most=MOST_CONFIRMATIONS, linger=LINGER)
             for shard in range(store.shards)
         ]
         self._stopping = False
@@ -99,6 +110,10 @@ class Reconciler:
     def collecting(self) -> int:
         """Windows that take members, as last seen."""
         return sum(self._collecting)
+
+    def behind(self) -> float:
+        """Seconds that the writes need for what is queued, as far as is known: none where Redis does not tell."""
+        return min(LONGEST_BEHIND, self.depth / PACE) if self.reachable else 0.0
 
     def due(self, shard: int, milliseconds: int) -> None:
         """An item of the shard's queue will be due then."""
@@ -146,7 +161,7 @@ class Reconciler:
     async def _rest(self, shard: int) -> None:
         wake = self._wakes[shard]
         wait = min(POLL, self._due_at[shard] - self._clock.monotonic())
-        if len(self._active) >= self._concurrency:
+        if self._room < self._batch:
             wait = POLL  # a write that ends wakes us
         if wait > 0 and not wake.is_set():
             loop = asyncio.get_running_loop()
@@ -160,8 +175,8 @@ class Reconciler:
         wake.clear()
 
     async def _serve(self, shard: int) -> None:
-        free = self._concurrency - len(self._active)
-        if free <= 0:
+        room = self._room
+        if room < self._batch:
             return
         now = self._clock.monotonic()
         identify = now - self._asked_at[shard] >= POLL
@@ -175,7 +190,7 @@ class Reconciler:
             self._hurries[shard] = False
         # Where nothing can be written nothing is leased, but the queue's depth and the end of windows go on.
         claim: Claim = await self._store.claim(
-            shard, limit=free if writable else 0, lease=self._lease, identify=identify
+            shard, limit=room if writable else 0, lease=self._lease, identify=identify
         )
         self.reachable = True
         if identify:
@@ -214,21 +229,35 @@ class Reconciler:
         task.add_done_callback(partial(self._finished, key))
 
     def _finished(self, key: tuple[int, str], _: asyncio.Task[None]) -> None:
-        if len(self._active) >= self._concurrency:
+        self._active.pop(key, None)
+        if self._room == self._batch:
             for wake in self._wakes:
                 wake.set()
-        self._active.pop(key, None)
+
+    @property
+    def _room(self) -> int:
+        """How many more items may be leased."""
+        return self._most - len(self._active)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None, None]:
+        """Wait until one more may be written. Raises `KubeNotTried` where nothing is begun any more."""
+        async with self._turns:
+            if self._stopping:
+                raise errors.KubeNotTried("the gateway stops")
+            yield
 
     async def _reconcile(self, shard: int, item: Claimed) -> None:
         try:
             try:
-                written = await self._writer.write(
-                    item.fingerprint,
-                    _demand(item),
-                    _signal(item.payload),
-                    lambda fp, known: self._store.arrange(shard, fp, known=known),
-                    source=item.source or "immediate",
-                )
+                async with self._turn():
+                    written = await self._writer.write(
+                        item.fingerprint,
+                        _demand(item),
+                        _signal(item.payload),
+                        lambda fp, known: self._store.arrange(shard, fp, known=known),
+                        source=item.source or "immediate",
+                    )
             except errors.KubeInvalid as error:
                 await self._bury(shard, item, str(error))
                 return
@@ -260,9 +289,10 @@ class Reconciler:
             )
         try:
             try:
-                written = await self._writer.storms.write(
-                    window.id, await self._parts(shard, window), source="storm"
-                )
+                async with self._turn():
+                    written = await self._writer.storms.write(
+                        window.id, await self._parts(shard, window), source="storm"
+                    )
             except errors.KubeInvalid as error:
                 log.error("aggregated request cannot be written", window=window.id, error=str(error))  # noqa: TRY400 - the server said all there is
                 written = StormWritten({}, {}, True, False, None)

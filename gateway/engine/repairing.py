@@ -53,9 +53,12 @@ class Repairer:
         *,
         on_due: Callable[[int, int], None],
         on_taken: Callable[[str, int], None],
+        behind: Callable[[], float],
         concurrency: int,
     ) -> None:
-        """`on_due(shard, ms)`: an item of the queue will be due. `on_taken(fingerprint, n)`: n are newly confirmed."""
+        """`on_due(shard, ms)`: an item of the queue will be due. `on_taken(fingerprint, n)`: n are newly confirmed.
+        `behind()`: seconds that the writes need for what is queued.
+        """
         self._store = ports.store
         self._ledger = ledger
         self._index = ports.index
@@ -64,6 +67,7 @@ class Repairer:
         self._metrics = ports.metrics
         self._on_due = on_due
         self._on_taken = on_taken
+        self._behind = behind
         self._identities: dict[int, str] = {}
         self._breakers = ports.breakers
         if ports.breakers.redis is not None:
@@ -105,7 +109,7 @@ class Repairer:
             await asyncio.sleep(STEP)
             self._index.expire(self._clock.monotonic())
             by_shard: dict[int, list[Slot]] = {}
-            for slot in self._ledger.due(self._clock.monotonic()):
+            for slot in self._ledger.due(self._clock.monotonic(), behind=self._behind()):
                 if slot.source is not None:
                     by_shard.setdefault(self._store.shard(slot.source.signal().group), []).append(slot)
             for shard, slots in by_shard.items():

@@ -1,9 +1,9 @@
-"""One pooled HTTP session to the API server, configured by kubernetes-asyncio.
+"""Sessions with the API server, configured by kubernetes-asyncio.
 
 The library knows in-cluster accounts, kubeconfigs, contexts, exec plugins, OIDC and client certificates, and
-builds the TLS context and connection pool for them; all that is used as it is. Its calls are not: they turn
-every answer into model classes, and each byte of a body through `json`. Requests here go through the
-library's own connection pool, with bytes in and bytes out.
+builds a connection pool for them; all that is used as it is. Its calls are not: they turn
+every answer into model classes, and each byte of a body through `json`. Calls here go over connections of our
+own (`wire`), with bytes in and bytes out; watches, and whatever has to pass a proxy, through the library's pool.
 
 Two of its settings are changed. It trusts the environment for every single request, which makes aiohttp read
 a `.netrc` each time and send loopback traffic to a proxy; here a proxy is looked up once, as client-go does.
@@ -23,6 +23,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -49,6 +50,7 @@ from gateway.kube.observing import NullObserver, Observer, Verb
 from gateway.kube.permissions import Permissions
 from gateway.kube.proxies import proxy_for
 from gateway.kube.spoiling import spared, spoil
+from gateway.kube.wire import Wire
 from gateway.resilience.breakers import Breaker, Outcome
 from gateway.resilience.faults import FaultPoint
 
@@ -88,12 +90,16 @@ class _Session:
 
     api: ApiClient
     http: aiohttp.ClientSession
+    wire: Wire | None
+    """For everything but streams; None where a proxy has to be passed."""
     host: str
     options: dict[str, Any]
     users: int = 0
     retired: bool = False
 
     async def close(self) -> None:
+        if self.wire is not None:
+            await self.wire.close()
         await self.http.close()
         await self.api.close()
 
@@ -237,6 +243,8 @@ class Connection:
             return await spoil(blow, lambda: self._exchange(session, call, limit, seen), seen.answered, limit)
 
     async def _exchange(self, session: _Session, call: Call, limit: float, seen: _Seen) -> bytes:
+        if session.wire is not None:
+            return await self._exchange_directly(session, session.wire, call, limit, seen)
         limits = aiohttp.ClientTimeout(total=limit, sock_connect=self.timeouts.connect)
         async with self._using(session), await self._request(session, call, limits) as response:
             seen.code = response.status
@@ -245,6 +253,20 @@ class Connection:
             if 200 <= response.status < 300:
                 return body
             raise translate(response.status, body, response.headers)
+
+    async def _exchange_directly(
+        self, session: _Session, wire: Wire, call: Call, limit: float, seen: _Seen
+    ) -> bytes:
+        async with self._using(session):
+            headers = await self._headers(session, call)
+            async with asyncio.timeout(limit):
+                answer = await wire.exchange(
+                    call.method, _target(call), headers, call.body, begun=seen.answered
+                )
+            self.date = answer.date
+            if 200 <= answer.status < 300:
+                return answer.body
+            raise translate(answer.status, answer.body, answer.headers)
 
     @contextmanager
     def _observed(self, call: Call) -> Generator[_Seen, None, None]:
@@ -284,9 +306,7 @@ class Connection:
             wait = (seen.failure.retry_after if seen.failure is not None else None) or 0.0
             breaker.record(health(call.verb, seen.failure), str(seen.failure or ""), wait)
 
-    async def _request(
-        self, session: _Session, call: Call, limits: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
+    async def _headers(self, session: _Session, call: Call) -> dict[str, str]:
         headers = {"Accept": call.accept, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         if call.body is not None:
             headers["Content-Type"] = call.content_type
@@ -295,10 +315,15 @@ class Connection:
             await session.api.update_params_for_auth(headers, [], ["BearerToken"])
         except (ConfigException, OSError) as error:
             raise KubeForbidden(f"credentials cannot be read: {excerpt(str(error))}") from error
-        query = "?" + urlencode(call.params) if call.params else ""
+        return headers
+
+    async def _request(
+        self, session: _Session, call: Call, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        headers = await self._headers(session, call)
         return await session.http.request(
             call.method,
-            URL(session.host + call.path + query, encoded=True),
+            URL(session.host + _target(call), encoded=True),
             headers=headers,
             # aiohttp writes a large body at once if it is bytes, and in pieces if it is a file.
             data=call.body if call.body is None or len(call.body) < LARGE_BODY else BytesIO(call.body),
@@ -386,7 +411,38 @@ class Connection:
             trust_env=False,
             raise_for_status=False,
         )
-        return _Session(api=api, http=http, host=host, options=options)
+        return _Session(
+            api=api,
+            http=http,
+            wire=None if options["proxy"] else self._wire(host, configuration),
+            host=host,
+            options=options,
+        )
+
+    def _wire(self, host: str, configuration: Configuration) -> Wire:
+        return Wire(
+            host,
+            tls=_tls(configuration),
+            server_hostname=configuration.tls_server_name,
+            most=self._pool,
+            connect=self.timeouts.connect,
+        )
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext:
+    """As the library makes it for its own pool."""
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
+def _target(call: Call) -> str:
+    return f"{call.path}?{urlencode(call.params)}" if call.params else call.path
 
 
 def health(verb: Verb, failure: KubeError | None) -> Outcome:

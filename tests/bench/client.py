@@ -1,43 +1,50 @@
 """A load generator that costs little: raw HTTP/1.1 over kept connections, in a process of its own.
 
-    python -m tests.bench.client HOST PORT FILE CONNECTIONS SECONDS [AUTHORIZATION]
+    python -m tests.bench.client HOST PORT FILE CONNECTIONS SECONDS [--rate N] [--authorization VALUE]
 
-FILE holds bodies, one JSON document a line; each connection posts one after the other, round robin. Prints one JSON
-object: requests, errors, seconds, and latency quantiles in milliseconds.
+FILE holds bodies, one JSON document a line, which are posted round and round. Without a rate each connection posts as
+soon as it is answered. With one, so many webhooks a second are due at even distances, whatever becomes of those before
+them, and a latency begins when its webhook was due. Prints one JSON object: requests, errors, seconds, and latency
+quantiles in milliseconds.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import itertools
 import json
-import sys
 import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import uvloop
 
+TICK = 0.001
+"""Seconds between looks at what is due."""
+LONGEST = 10.0
+"""Seconds more that a round may take until anything is answered."""
+
 
 class Connection(asyncio.Protocol):
-    """One kept connection that posts as soon as it is answered."""
+    """One kept connection."""
 
-    def __init__(self, load: Load, number: int) -> None:
+    def __init__(self, load: Load) -> None:
         self._load = load
-        self._next = number
         self._transport: asyncio.Transport | None = None
         self._began = 0.0
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of asyncio's
-        self._send()
+        self._load.free(self)
 
-    def _send(self) -> None:
-        requests = self._load.requests
-        self._next = (self._next + self._load.stride) % len(requests)
-        self._began = time.perf_counter()
+    def send(self, request: bytes, began: float) -> None:
+        self._began = began
         assert self._transport is not None
-        self._transport.write(requests[self._next])
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -50,8 +57,7 @@ class Connection(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         self._load.answered(head[9:12], time.perf_counter() - self._began)
-        if not self._load.over:
-            self._send()
+        self._load.free(self)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._load.over:
@@ -59,40 +65,72 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """All connections and what they saw."""
+    """What is sent, over which connections, and what they saw."""
 
-    def __init__(self, requests: list[bytes], connections: int) -> None:
-        self.requests = requests
-        self.stride = connections
+    def __init__(self, requests: list[bytes], rate: float) -> None:
+        """`rate`: webhooks a second, 0 for as many as are answered."""
+        self._requests = itertools.cycle(requests)
+        self._rate = rate
+        self._idle: deque[Connection] = deque()
+        self._late: deque[float] = deque()
+        self._answered = asyncio.Event()
         self.over = False
         self.errors = 0
         self.latencies: list[float] = []
+
+    def free(self, connection: Connection) -> None:
+        """It has nothing under way."""
+        if self.over:
+            return
+        if not self._rate:
+            connection.send(next(self._requests), time.perf_counter())
+        elif self._late:
+            connection.send(next(self._requests), self._late.popleft())
+        else:
+            self._idle.append(connection)
 
     def answered(self, status: bytes, seconds: float) -> None:
         if not status.startswith(b"2"):
             self.errors += 1
         self.latencies.append(seconds)
+        self._answered.set()
+
+    async def last(self, seconds: float) -> None:
+        """Go on for so long."""
+        ends = time.perf_counter() + seconds
+        due = time.perf_counter()
+        if not self._rate:
+            await asyncio.sleep(seconds)
+            with suppress(TimeoutError):  # a short round on a busy machine
+                await asyncio.wait_for(self._answered.wait(), LONGEST)
+        while self._rate and (now := time.perf_counter()) < ends:
+            while due <= now:
+                if self._idle:
+                    self._idle.popleft().send(next(self._requests), due)
+                else:
+                    self._late.append(due)
+                due += 1 / self._rate
+            await asyncio.sleep(TICK)
+        self.over = True
 
 
-async def run(
-    host: str, port: int, bodies: list[bytes], connections: int, seconds: float, authorization: str = ""
-) -> dict[str, float]:
+async def run(options: argparse.Namespace) -> dict[str, float]:
     """Post for so many seconds; what was seen."""
-    head = f"POST /v1/webhooks/prometheus HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-    if authorization:
-        head += f"Authorization: {authorization}\r\n"
+    head = (
+        f"POST /v1/webhooks/prometheus HTTP/1.1\r\nHost: {options.host}\r\nContent-Type: application/json\r\n"
+    )
+    if options.authorization:
+        head += f"Authorization: {options.authorization}\r\n"
+    bodies = options.file.read_bytes().splitlines()
     requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
-    load = Load(requests, connections)
+    load = Load(requests, options.rate)
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     transports = []
-    for number in range(connections):
-        transport, _ = await loop.create_connection(
-            lambda number=number: Connection(load, number), host, port
-        )  # type: ignore[misc]
+    for _ in range(options.connections):
+        transport, _ = await loop.create_connection(lambda: Connection(load), options.host, options.port)
         transports.append(transport)
-    await asyncio.sleep(seconds)
-    load.over = True
+    await load.last(options.seconds)
     took = time.perf_counter() - began
     for transport in transports:
         transport.close()
@@ -107,9 +145,15 @@ async def run(
 
 
 def main() -> None:
-    host, port, file, connections, seconds, *more = sys.argv[1:]
-    bodies = Path(file).read_bytes().splitlines()
-    print(json.dumps(uvloop.run(run(host, int(port), bodies, int(connections), float(seconds), *more))))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("connections", type=int)
+    parser.add_argument("seconds", type=float)
+    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--authorization", default="")
+    print(json.dumps(uvloop.run(run(parser.parse_args()))))
 
 
 if __name__ == "__main__":

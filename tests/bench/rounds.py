@@ -6,17 +6,14 @@ than the rate, which depends on who else has the cores.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chaos.rig.processes import Process
+from tests.bench.load import hammer
 
-ROOT = Path(__file__).parents[2]
 CONNECTIONS = 64
 
 
@@ -47,31 +44,47 @@ class Seen:
 class Rounds:
     """The load, and whom it goes to."""
 
-    def __init__(self, folder: Path, servers: Mapping[str, tuple[Process, int]]) -> None:
-        """`servers`: name → process and port."""
+    def __init__(
+        self,
+        folder: Path,
+        servers: Mapping[str, tuple[Process, int]],
+        *,
+        connections: int = CONNECTIONS,
+        authorization: Mapping[str, str] | None = None,
+    ) -> None:
+        """`servers`: name → process and port; `authorization`: what the header says to a server, if anything."""
         self._folder = folder
         self._servers = servers
+        self._connections = connections
+        self._authorization = authorization or {}
 
     def send_to(self, server: str, bodies: Sequence[bytes]) -> None:
         """What a server gets, round robin."""
         self._file(server).write_bytes(b"\n".join(bodies))
 
-    def measure(self, rounds: int, seconds: float) -> Seen:
-        """So many rounds of so many seconds for each server, in turns, the first one taking turns, too."""
+    def measure(self, rounds: int, seconds: float, *, rate: float = 0.0) -> Seen:
+        """So many rounds of so many seconds for each server, in turns, the first one taking turns, too.
+
+        `rate`: webhooks a second, 0 for as many as are answered.
+        """
         seen: dict[str, list[dict[str, float]]] = {name: [] for name in self._servers}
         for number in range(rounds):
             for name in sorted(self._servers, reverse=bool(number % 2)):
-                seen[name].append(self._round(name, seconds))
+                seen[name].append(self._round(name, seconds, rate))
         return Seen(seen)
 
-    def _round(self, name: str, seconds: float) -> dict[str, float]:
+    def _round(self, name: str, seconds: float, rate: float) -> dict[str, float]:
         server, port = self._servers[name]
-        command = [sys.executable, "-m", "tests.bench.client", "127.0.0.1", str(port), str(self._file(name))]
-        command += [str(CONNECTIONS), str(seconds)]
-        before = cpu_seconds(server.pid)
-        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-        result: dict[str, float] = json.loads(done.stdout)
-        result["cpu_us"] = (cpu_seconds(server.pid) - before) / max(1, result["requests"]) * 1e6
+        before = cpu_seconds(server)
+        result = hammer(
+            port,
+            self._file(name),
+            self._connections,
+            seconds,
+            authorization=self._authorization.get(name, ""),
+            rate=rate,
+        )
+        result["cpu_us"] = (cpu_seconds(server) - before) / max(1, result["requests"]) * 1e6
         result["rate"] = result["requests"] / result["seconds"]
         return result
 
@@ -79,7 +92,10 @@ class Rounds:
         return self._folder / f"bodies-{server}"
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(*processes: Process) -> float:
+    """User and system time that running processes have used."""
+    ticks = 0
+    for process in processes:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

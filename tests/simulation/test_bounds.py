@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -32,3 +35,40 @@ def test_too_many_unconfirmed_problems_are_refused_until_kubernetes_has_them() -
         return Outcome(verdict.outcome)
 
     assert run(play()) is Outcome.CREATED
+
+
+def test_no_more_is_written_at_once_than_allowed_while_claims_and_confirmations_are_shared() -> None:
+    async def play() -> tuple[int, Counter[str], int]:
+        world = World(Profile("quiet", replicas=1, concurrency=4), 1)
+        replica = world.start_replica()
+        calls: Counter[str] = Counter()
+        under_way = most = 0
+        write, ask = replica.kube_wire.call, replica.redis_wire.call
+
+        async def writing(name: str, perform: Callable[[], Any]) -> Any:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            try:
+                return await write(name, perform)
+            finally:
+                under_way -= 1
+
+        async def asking(name: str, perform: Callable[[], Any]) -> Any:
+            calls[name] += 1
+            return await ask(name, perform)
+
+        await asyncio.sleep(0.1)
+        replica.kube_wire.call, replica.redis_wire.call = writing, asking  # type: ignore[method-assign]
+        alerts = [SimReading(f"{number:02d}" * 32, moment(1000.0)) for number in range(80)]
+        await replica.accept(alerts, b"body")
+        await asyncio.sleep(2.0)
+        replica.kill()
+        return most, calls, len(world.api.open_requests())
+
+    most, calls, requests = run(play())
+
+    assert requests == 80
+    assert most == 4
+    assert calls["confirm"] <= 20
+    assert calls["claim"] <= 30

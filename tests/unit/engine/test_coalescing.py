@@ -71,3 +71,18 @@ async def test_cancelling_a_submitter_leaves_the_others_alone() -> None:
     with pytest.raises(asyncio.CancelledError):
         await one
     await other
+
+
+async def test_with_linger_a_batch_waits_for_others_but_not_once_it_is_full() -> None:
+    batches: list[list[int]] = []
+
+    async def call(items: list[int]) -> None:
+        batches.append(items)
+
+    coalescer = Coalescer[int](call, most=2, linger=0.05)
+    first = asyncio.create_task(coalescer.submit(1))
+    await asyncio.sleep(0.01)
+    assert not batches
+    await asyncio.gather(first, *(coalescer.submit(number) for number in (2, 3)))
+
+    assert batches == [[1, 2], [3]]

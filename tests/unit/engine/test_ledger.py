@@ -90,6 +90,16 @@ def test_unconfirmed_slots_are_asserted_later_and_later() -> None:
     assert isinstance(slot.source, Kept)
 
 
+def test_what_waits_for_its_turn_is_asserted_later_but_not_where_redis_is_a_new_one() -> None:
+    ledger = Ledger("p")
+    ledger.taken(ledger.open(FINGERPRINT, 0.0), 1, Source(), 0.0)
+
+    assert list(ledger.due(FIRST_ASSERTION + 2.9, behind=3.0)) == []
+    assert len(list(ledger.due(FIRST_ASSERTION + 3.0, behind=3.0))) == 1
+    ledger.hurry()
+    assert len(list(ledger.due(FIRST_ASSERTION + 3.1, behind=3.0))) == 1
+
+
 def test_a_new_redis_makes_everything_unconfirmed_due_at_once() -> None:
     ledger = Ledger("p")
     ledger.taken(ledger.open(FINGERPRINT, 0.0), 1, Source(), 0.0)
