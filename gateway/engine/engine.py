@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -36,6 +37,10 @@ from gateway.state.records import Standing
 from gateway.telemetry.tracing import current, exemplar
 
 log = structlog.get_logger(__name__)
+
+# Members of an enum are looked up by Python code.
+_OPEN: Final = Standing.OPEN
+_DUPLICATE: Final = Outcome.DUPLICATE
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +197,15 @@ class Engine:
 
     def _verdict(self, reading: Reading, fate: Fate) -> Verdict:
         fingerprint = reading.fingerprint
+        if fate.standing is _OPEN:  # most alerts, and in the fewest steps
+            own = self._index.open(fingerprint)
+            if own is not None and own.generation >= fate.generation:
+                return Verdict(
+                    outcome=_DUPLICATE,
+                    fingerprint=fingerprint,
+                    request=own.ref,
+                    occurrence_count=self._count(own, fingerprint),
+                )
         if fate.standing is None:
             return Verdict(outcome=Outcome.INVALID, fingerprint=fingerprint, detail=fate.detail)
         stored = open_holder(self._index, fingerprint)
