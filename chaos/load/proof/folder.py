@@ -139,6 +139,8 @@ class Audit(msgspec.Struct, frozen=True, rename="camel"):
     surplus: int | None = None
     open_twice: int | None = None
     faults: list[Any] = []
+    error: str = ""
+    """Why there is no judgement."""
 
 
 Kind = TypeVar("Kind")

@@ -20,7 +20,7 @@ header { border-bottom: 1px solid var(--edge); padding-bottom: 1.2rem; }
 .eyebrow { color: var(--quiet); letter-spacing: .06em; text-transform: uppercase; font-size: .8rem; margin: 0; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: .2rem 0 .6rem; letter-spacing: -.01em; }
 h2 { font-size: 1.3rem; } h3 { font-size: 1rem; margin: 1.6rem 0 .2rem; }
-nav { font-size: .9rem; margin-top: .8rem; } nav a { margin-right: 1rem; }
+nav { font-size: .9rem; margin-top: .8rem; } nav a { display: inline-block; margin-right: 1rem; }
 a { color: var(--c0); text-decoration: none; } a:hover { text-decoration: underline; }
 .banner { border-left: 4px solid var(--good); background: var(--raised); padding: .8rem 1rem; margin: 1.2rem 0;
           border-radius: 0 6px 6px 0; }

@@ -200,7 +200,8 @@ def _audited(audit: Audit | None) -> Result:
         return AUDIT.missing("audit.json is missing")
     wrong = [audit.lost or 0, audit.surplus or 0, audit.open_twice or 0, len(audit.faults)]
     if audit.counted is None or (audit.exit and not sum(wrong)):
-        return AUDIT.missing(f"the audit ended with exit code {audit.exit} and no judgement")
+        why = f": {' '.join(audit.error.split())[:200]}" if audit.error else ""
+        return AUDIT.missing(f"the audit ended with exit code {audit.exit} and no judgement{why}")
     low, high = audit.accepted.get("low", 0), audit.accepted.get("high", 0)
     span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     note = f"{span} accepted, {audit.counted:,} counted, {audit.fingerprints or 0:,} fingerprints"
