@@ -293,6 +293,17 @@ def test_markdown_and_page_show_every_target_with_its_figure_and_limit(tmp_path:
     assert "http://" not in re.sub(r"http://(127\.0\.0\.1|www\.w3\.org)", "", page)
 
 
+def test_slopes_of_a_load_that_was_not_steady_for_long_are_not_shown(tmp_path: Path) -> None:
+    rows = {}
+    for made in (SOAK, replace(SOAK, seconds=1200.0), GOOD):
+        proof.write(made.write(tmp_path / f"{made.name}-{made.seconds}"))
+        report = json.loads((tmp_path / f"{made.name}-{made.seconds}" / "report.json").read_text())
+        rows[made.seconds] = [one["an hour"] for one in report["sections"]["growth"]["resources"]]
+
+    assert None not in rows[2400.0]
+    assert set(rows[1200.0]) == set(rows[100.0]) == {None}
+
+
 def test_the_sender_that_falls_behind_is_told(tmp_path: Path) -> None:
     proof.write(replace(GOOD, planned=1.3).write(tmp_path))
 

@@ -61,7 +61,7 @@ def written(value: float | None, unit: Unit) -> str:
             return f"{digits(value)} ×"
         case Unit.EACH:
             return small(value)
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.2f}"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.2f}"
 
 
 def round_figure(figure: Figure) -> str:

@@ -23,7 +23,7 @@ ALLOWED = 0.05
 """Growth in an hour, as a share of the level."""
 SHORTEST = 900.0
 """Seconds of steady load without which nothing is said."""
-STEADY = "steady"
+SOAK, STEADY = "soak", "steady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def _judge(campaign: Campaign, resource: Resource) -> Result:
     target = resource.target
     if not campaign.samples:
         return target.missing("samples.jsonl is missing")
-    if campaign.facts.name != "soak":
+    if campaign.facts.name != SOAK:
         return target.missing("the load is not the same for long")
     seen = steady(campaign, resource)
     if not seen:
@@ -113,7 +113,7 @@ def section(campaign: Campaign) -> Section:
     """Levels and slopes, and the pictures of the four that are judged."""
     if not campaign.samples:
         return Section("growth", "Growth", ["Not measured: samples.jsonl is missing."])
-    judged = campaign.facts.name == "soak"
+    judged = campaign.facts.name == SOAK and campaign.facts.ended - began(campaign) >= SHORTEST
     rows, drawn = [], []
     for resource in (*JUDGED, *SHOWN):
         seen = points(campaign.samples, resource.of)
@@ -126,7 +126,7 @@ def section(campaign: Campaign) -> Section:
     sentence = (
         "The load was the same all the time, so what rises leaks."
         if judged
-        else "The load was not the same all the time, so that a slope would say nothing: *soak* judges it."
+        else "The load was not the same for long enough, so that a slope would say nothing: a soak judges it."
     )
     columns = ("what", "first", "last", "highest", "level", "an hour", "share an hour", "p")
     return Section(
