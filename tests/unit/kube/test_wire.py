@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from chaos.rig.waiting import eventually
 from gateway.kube import wire as module
-from gateway.kube.wire import Line, ProtocolError, Wire, parse_head
+from gateway.kube.wire import Line, ProtocolError, Wire
 
 Script = Callable[[bytes, asyncio.StreamWriter, int], Awaitable[None]]
 """What a server does with a request: its head, where to write, and the number of its connection."""
-FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+OK = b"HTTP/1.1 200 OK\r\n"
+FINE = OK + b"Content-Length: 2\r\n\r\nok"
 
 
 class Server:
@@ -93,8 +94,41 @@ async def test_a_request_is_sent_as_it_is_given_and_the_connection_is_used_again
 
 
 async def test_what_comes_before_the_answer_proper_is_passed_over(start: Start) -> None:
-    wire, _ = await start(says(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", FINE))
-    assert (await wire.exchange("GET", "/", {})).status == 200
+    wire, server = await start(
+        says(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", FINE)
+    )
+    told: list[int] = []
+    for _ in range(2):
+        answer = await wire.exchange("GET", "/", {}, begun=told.append)
+        assert (answer.status, answer.fields) == (200, {b"content-length": b"2"})
+    assert told == [200, 200]
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_an_answer_that_has_no_body_ends_with_its_headers(
+    start: Start, status: bytes, length: bytes
+) -> None:
+    wire, server = await start(says(b"HTTP/1.1 " + status + b"\r\n" + length + b"\r\n"))
+    for _ in range(2):
+        answer = await asyncio.wait_for(wire.exchange("GET", "/", {}), 5)
+        assert (answer.status, answer.body) == (int(status[:3]), b"")
+    assert server.connections == 1
+
+
+async def test_a_connection_that_ends_has_not_given_its_last_answer_again(start: Start) -> None:
+    async def script(_: bytes, writer: asyncio.StreamWriter, number: int) -> None:
+        if len(server.requests) == 1:
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        else:
+            writer.close()
+
+    wire, server = await start(script)
+    assert (await wire.exchange("GET", "/", {})).status == 204
+    with pytest.raises((OSError, EOFError)):
+        await wire.exchange("POST", "/", {}, b"x")
+    assert (server.connections, len(server.requests)) == (1, 2)
 
 
 async def test_a_body_without_a_length_ends_with_the_connection(start: Start) -> None:
@@ -114,6 +148,8 @@ async def test_a_body_without_a_length_ends_with_the_connection(start: Start) ->
         b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
         FINE + b"and something that nobody asked for",
+        FINE + FINE,
+        FINE + b"HT",
     ],
 )
 async def test_a_connection_that_is_not_sound_is_not_used_again(start: Start, answer: bytes) -> None:
@@ -153,11 +189,19 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(start: Star
         b"nonsense\r\n\r\n",
         b"HTTP/2 200\r\n\r\n",
         b"HTTP/1.1 2OO OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (module.LONGEST_HEAD + 1),
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + FINE,
+        OK + b"no header\r\n\r\n",
+        OK + b"Content-Length: -1\r\n\r\n",
+        OK + b"Content-Length: 99999999999999999999\r\n\r\nok",
+        OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nokay\r\n0\r\n\r\n",
+        OK + b"X: " + b"x" * (module.LONGEST_HEAD + 1),
+        (b"HTTP/1.1 100 Continue\r\n\r\n") * 3000,
     ],
 )
 async def test_what_is_no_answer_is_an_error_and_ends_the_connection(start: Start, answer: bytes) -> None:
@@ -168,9 +212,32 @@ async def test_what_is_no_answer_is_an_error_and_ends_the_connection(start: Star
     assert server.connections == 2
 
 
-async def test_a_connection_that_ends_within_an_answer_is_an_error(start: Start) -> None:
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 1000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nf4240\r\n", b"\r\n"]
+)
+async def test_an_answer_that_is_too_long_is_an_error_and_ends_the_connection(
+    start: Start, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_ANSWER", 1000)
+    wire, server = await start(says(OK + head, b"x" * 500, b"x" * 500))
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="too long"):
+            await asyncio.wait_for(wire.exchange("GET", "/", {}), 5)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDate: now",
+        OK + b"Content-Length: 100\r\n\r\nbegun",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
+    ],
+)
+async def test_a_connection_that_ends_within_an_answer_is_an_error(start: Start, begun: bytes) -> None:
     async def script(_: bytes, writer: asyncio.StreamWriter, number: int) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+        writer.write(begun)
         writer.close()
 
     wire, _ = await start(script)
@@ -245,7 +312,7 @@ def test_an_answer_may_come_in_any_pieces(pieces: list[bytes], cuts: list[int], 
     body = b"".join(pieces)
     raw = chunked(pieces) if coded else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
-    async def read() -> tuple[bytes, bool]:
+    async def read() -> tuple[bytes, bool, bool]:
         line = Line([])
         line.connection_made(Nowhere())
         asking = asyncio.ensure_future(line.ask(b"", lambda status: None))
@@ -253,9 +320,10 @@ def test_an_answer_may_come_in_any_pieces(pieces: list[bytes], cuts: list[int], 
         places = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
         for begin, end in itertools.pairwise(places):
             line.data_received(raw[begin:end])
-        return (await asyncio.wait_for(asking, 5)).body, line.usable
+        answer = await asyncio.wait_for(asking, 5)
+        return answer.body, b"trailer" in answer.fields, line.usable
 
-    assert asyncio.run(read()) == (body, True)
+    assert asyncio.run(read()) == (body, False, True)
 
 
 class Nowhere(asyncio.Transport):
@@ -266,7 +334,11 @@ class Nowhere(asyncio.Transport):
     def abort(self) -> None: ...
 
 
-def test_header_names_are_the_same_in_any_case() -> None:
-    head = parse_head(b"HTTP/1.1 429 Too Many Requests\r\nRETRY-AFTER: 7\r\ndate:  now ")
-    assert head.fields == {b"retry-after": b"7", b"date": b"now"}
-    assert module.Answer(head.status, head.fields, b"").headers["Retry-After"] == "7"
+async def test_header_names_are_the_same_in_any_case(start: Start) -> None:
+    head = (
+        b"HTTP/1.1 429 Too Many Requests\r\nRETRY-AFTER: 7\r\ndate:  now \r\nX:\r\nContent-Length: 0\r\n\r\n"
+    )
+    wire, _ = await start(says(head))
+    answer = await wire.exchange("GET", "/", {})
+    assert answer.fields == {b"retry-after": b"7", b"date": b"now", b"x": b"", b"content-length": b"0"}
+    assert (answer.headers["Retry-After"], answer.date) == ("7", "now")
