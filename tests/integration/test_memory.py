@@ -24,7 +24,7 @@ from tests.rig.fixtures import StartCluster, StartGateway
 FEW, MANY = 1_000, 50_000
 MOST_MEMORY = 120 * 2**20
 MOST_SECONDS = 20.0
-ROUNDS, SECONDS = (40, 0.5) if FULL else (10, 0.5)
+ROUNDS, SECONDS = (40, 0.5) if FULL else (8, 0.5)
 AT_LEAST = 0.9 if FULL else 0.7
 """Of the thousand's processor time an alert. Few rounds on a busy machine scatter by a tenth and more."""
 
@@ -78,7 +78,7 @@ def started(start: StartGateway, redis: RedisServer, plane: Cluster, namespace: 
         "redis": {"prefix": f"{namespace}:", "timeout": "250ms"},
         "kubernetes": {"namespaces": [namespace]},
         # What counts is the way of an alert, and not how many patches fall into a round.
-        "dedup": {"write_interval": "30s"},
+        "dedup": {"write_interval": "10s"},
     }
     gateway = start(name=namespace, redis=redis, cluster=plane, settings=settings)
 
