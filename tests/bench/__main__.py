@@ -11,6 +11,7 @@ Figures come in groups, each a module with the whole story in its docstring:
     fallback     intake without Redis, beside with it
     memory       of an open request, an unconfirmed alert, a window
     starting     until ready, with none to 50,000 open requests
+    opened       intake with 50,000 open requests, beside with 1,000
 
 Nearly all of them are ratios of two things measured in one run on one machine, in turns; the others are counted. The
 exit code is 1 where a limit is missed. The latest of each figure is kept in `results/bench.json`, and the next run
@@ -35,7 +36,7 @@ from rich.console import Console
 
 from chaos.rig import processes
 from chaos.rig.cluster import Cluster
-from tests.bench import access, calls, creation, fallback, memory, starting, storms, throughput
+from tests.bench import access, calls, creation, fallback, memory, opened, starting, storms, throughput
 from tests.bench.figures import Figure, Results
 from tests.bench.stage import ROOT, Options, Stage
 
@@ -50,6 +51,7 @@ GROUPS: dict[str, Callable[[Stage], Iterator[Figure]]] = {
     "fallback": fallback.measure,
     "memory": memory.measure,
     "starting": starting.measure,
+    "opened": opened.measure,
 }
 
 

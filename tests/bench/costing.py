@@ -81,7 +81,7 @@ def _written(cluster: Cluster, namespace: str) -> float:
 
 
 def _spent(cluster: Cluster) -> float:
-    return cpu_seconds(cluster.server.pid) + cpu_seconds(cluster.etcd.pid)
+    return cpu_seconds(cluster.server, cluster.etcd)
 
 
 def _watch(cluster: Cluster, namespace: str) -> tuple[HTTPSConnection, HTTPResponse]:

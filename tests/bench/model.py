@@ -156,19 +156,19 @@ def breaks_first(found: Sequence[Need]) -> Need:
 
 
 MEASURED = Costs(
-    gateway_duplicate=100,
-    gateway_new=3000,
-    redis_duplicate=40,
-    redis_new=300,
-    api_write=1500,
+    gateway_duplicate=77,
+    gateway_new=950,
+    redis_duplicate=22,
+    redis_new=200,
+    api_write=2000,
     api_event=20,
-    gateway_event=30,
-    api_listed=120,
-    event=4000,
-    entry=773,
+    gateway_event=6,
+    api_listed=110,
+    event=3100,
+    entry=1000,
     mark=24,
-    idle_gateway=10_000,
-    idle_redis=1000,
+    idle_gateway=7500,
+    idle_redis=4000,
 )
 """Of the machine that docs/performance.md describes; `python -m tests.bench.scaling` measures them."""
 

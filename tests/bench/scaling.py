@@ -95,7 +95,7 @@ class Stage:
 
     def spent(self) -> dict[str, float]:
         """Processor seconds of each component so far."""
-        return {name: sum(cpu_seconds(one.pid) for one in several) for name, several in self.groups.items()}
+        return {name: cpu_seconds(*several) for name, several in self.groups.items()}
 
     def writes(self) -> float:
         return sum(

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from chaos.rig.cluster import FALLBACK_NAMESPACE, Cluster
+from chaos.rig.cluster import FALLBACK_NAMESPACE, Cluster, Etcd
 from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.ports import free_port
 from chaos.rig.processes import Process
@@ -83,12 +83,15 @@ class Stage:
         redis.start()
         return redis
 
-    def cluster(self, *namespaces: str) -> Cluster:
-        """A real API server with the CRD and these namespaces: an empty one, but in a short run always the same."""
+    def cluster(self, *namespaces: str, etcd: Etcd = "any") -> Cluster:
+        """A real API server with the CRD and these namespaces: an empty one, but in a short run always the same.
+
+        `etcd`: with a recent one, lists come from the API server's cache, as in clusters of today.
+        """
         if self.clusters:
             cluster = self.clusters[0]
         else:
-            cluster = Cluster(self._place("cluster"), name="cluster")
+            cluster = Cluster(self._place("cluster"), name="cluster", etcd=etcd)
             (self.shared if self.options.short else self._own).callback(cluster.stop)
             cluster.start()
             cluster.api.install_crd()

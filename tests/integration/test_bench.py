@@ -42,6 +42,7 @@ FIGURES = {
     *(f"start with {number} open requests" for number in ("0", "1,000", "50,000")),
     "seconds to ready with 50,000 open requests",
     "index of 50,000 open requests",
+    "intake with 50,000 open requests",
 }
 
 
