@@ -75,7 +75,7 @@ class Reconciler:
         self._clock = ports.clock
         self._metrics = ports.metrics
         self._turns = asyncio.Semaphore(concurrency)
-        self._most = 3 * concurrency
+        self._most = 4 * concurrency
         """Items leased at once: some are written, some confirmed, and others follow without a question to Redis."""
         self._batch = concurrency
         """Room for so many is worth a claim."""

@@ -28,6 +28,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
@@ -94,6 +95,8 @@ class _Session:
     """For everything but streams; None where a proxy has to be passed."""
     host: str
     options: dict[str, Any]
+    authorization: dict[str, str] | None
+    """The headers that say who calls; None where they have to be asked for each time."""
     users: int = 0
     retired: bool = False
 
@@ -310,6 +313,9 @@ class Connection:
         headers = {"Accept": call.accept, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         if call.body is not None:
             headers["Content-Type"] = call.content_type
+        if session.authorization is not None:
+            headers |= session.authorization
+            return headers
         try:
             # In a pod this reads the service account's token again once a minute.
             await session.api.update_params_for_auth(headers, [], ["BearerToken"])
@@ -411,12 +417,17 @@ class Connection:
             trust_env=False,
             raise_for_status=False,
         )
+        authorization: dict[str, str] | None = None
+        if configuration.refresh_api_key_hook is None:
+            authorization = {}
+            await api.update_params_for_auth(authorization, [], ["BearerToken"])
         return _Session(
             api=api,
             http=http,
             wire=None if options["proxy"] else self._wire(host, configuration),
             host=host,
             options=options,
+            authorization=authorization,
         )
 
     def _wire(self, host: str, configuration: Configuration) -> Wire:
@@ -442,7 +453,13 @@ def _tls(configuration: Configuration) -> ssl.SSLContext:
 
 
 def _target(call: Call) -> str:
-    return f"{call.path}?{urlencode(call.params)}" if call.params else call.path
+    return f"{call.path}?{_query(tuple(call.params.items()))}" if call.params else call.path
+
+
+@lru_cache(maxsize=64)
+def _query(params: tuple[tuple[str, str], ...]) -> str:
+    """Nearly all calls have one of a few; those of a watch differ each time."""
+    return urlencode(params)
 
 
 def health(verb: Verb, failure: KubeError | None) -> Outcome:

@@ -172,12 +172,6 @@ def status(gateway: GatewayProcess) -> dict[str, Any]:
     return found
 
 
-def confirmed(gateway: GatewayProcess) -> bool:
-    """Everything that it accepted is in Kubernetes, as far as it knows."""
-    found = status(gateway)
-    return bool(found) and not found["unconfirmed"]
-
-
 def idle(gateway: GatewayProcess) -> bool:
     """Nothing is unconfirmed or queued."""
     found = status(gateway)

@@ -18,10 +18,10 @@ from typing import Any
 from chaos.rig.api import GROUP_PATH, Api
 from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.waiting import wait_until
-from tests.bench.creation import post_objects
+from tests.bench.creation import await_confirmed, post_objects
 from tests.bench.figures import Figure, at_least, at_most
 from tests.bench.load import alert, post, post_at_once, webhooks
-from tests.bench.stage import PATIENT, Stage, confirmed, say, settle, watching, writes
+from tests.bench.stage import PATIENT, Stage, say, settle, watching, writes
 
 NAMESPACE = "bench-storms"
 ALONE = "bench-alone"
@@ -53,7 +53,7 @@ def measure(stage: Stage) -> Iterator[Figure]:
     file = stage.file("storm", webhooks(alerts("Largest", size)))
     before = writes(gateway)
     sent = post_at_once(gateway, file)
-    wait_until(lambda: confirmed(gateway), "the storm to be confirmed", seconds=240, every=0.05)
+    await_confirmed(gateway)
     took = time.time() - sent["began"]
     settle(gateway)
     check(cluster.api, "Largest", size)
