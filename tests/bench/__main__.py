@@ -68,13 +68,13 @@ def main() -> int:
     """Measure, show and keep. Returns 1 where a limit is missed."""
     options, groups, results = parsed()
     figures: list[Figure] = []
+    kept = Results(results)
     try:
-        figures += measure(groups, options)
+        figures.extend(measure(groups, options))  # those that are there stay, whatever becomes of the next
     finally:
         processes.end_everything()
-    kept = Results(results)
-    Console().print(kept.table(figures))
-    kept.keep(figures, environment())
+        Console().print(kept.table(figures))
+        kept.keep(figures, environment())
     judged = [figure for figure in figures if figure.counted or not options.short]
     return 0 if all(figure.holds for figure in judged) else 1
 

@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from chaos.rig.api import GROUP_PATH, Json
@@ -74,9 +75,9 @@ def alerts(first: int, number: int) -> list[dict[str, Any]]:
     return [alert(first + place, namespace=OURS) for place in range(number)]
 
 
-def create(gateway: GatewayProcess, file: Any) -> tuple[float, float]:
-    """Post all webhooks, 32 at once: seconds until everything is confirmed, and what the sender's processor used."""
-    sent = post_at_once(gateway, file, AT_ONCE)
+def create(gateway: GatewayProcess, file: Path, at_once: int = AT_ONCE) -> tuple[float, float]:
+    """Post all webhooks: seconds until everything is confirmed, and seconds that the sender's processor used."""
+    sent = post_at_once(gateway, file, at_once)
     await_confirmed(gateway)
     return time.time() - sent["began"], sent["cpu"]
 
@@ -125,7 +126,7 @@ def renamed(objects: list[Json], turn: int) -> list[bytes]:
     ]
 
 
-def post_objects(cluster: Cluster, namespace: str, objects: Any) -> dict[str, float]:
+def post_objects(cluster: Cluster, namespace: str, objects: Path) -> dict[str, float]:
     """What the bare client says of posting a file of objects."""
     path = f"{GROUP_PATH}/namespaces/{namespace}/remediationrequests"
     return run("creator", str(cluster.kubeconfig), path, str(objects), str(AT_ONCE))

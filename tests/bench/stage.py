@@ -83,7 +83,7 @@ class Stage:
         redis.start()
         return redis
 
-    def cluster(self, *namespaces: str, etcd: Etcd = "any") -> Cluster:
+    def cluster(self, *namespaces: str, etcd: Etcd = "recent") -> Cluster:
         """A real API server with the CRD and these namespaces: an empty one, but in a short run always the same.
 
         `etcd`: with a recent one, lists come from the API server's cache, as in clusters of today.
