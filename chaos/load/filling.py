@@ -12,8 +12,8 @@ from chaos.alerts import Problem, webhook
 from chaos.load.ground import Ground
 from chaos.sending import PATH
 
-ALERTS = 70_000
-"""More than the labels that a gateway remembers."""
+PLACES = 65_536
+"""The different labels that a gateway remembers at most."""
 BATCH = 500
 """Alerts of one webhook."""
 
@@ -22,12 +22,16 @@ class NotDenied(Exception):
     """The policy lets in what it is to deny."""
 
 
-async def fill(ground: Ground, tag: str) -> None:
-    """Sends so many denied alerts to each gateway; `tag` tells them from any others. Raises `NotDenied`."""
+async def fill(ground: Ground, tag: str, *, left: int) -> None:
+    """Sends denied alerts to each gateway until about `left` places are free; `tag` tells them from any others.
+
+    The places that are left are taken while everything else fills up, so that all of it is at its most in the same
+    moment. Raises `NotDenied`.
+    """
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ground.tokens[0]}"}
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as session:
         for target in ground.targets:
-            for first in range(0, ALERTS, BATCH):
+            for first in range(0, max(0, PLACES - left), BATCH):
                 problems = [
                     Problem(ground.denied, "LoadFilling", f"{tag}-filling-{number}")
                     for number in range(first, first + BATCH)

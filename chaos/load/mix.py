@@ -70,6 +70,12 @@ class Turn:
         return self.kind is Kind.RESOLVED
 
 
+def different(shares: Mapping[Kind, int]) -> float:
+    """How many alerts that were never sent before come with a webhook on average and are looked at."""
+    alone = shares.get(Kind.NEW, 0) + shares.get(Kind.DENIED, 0)
+    return (alone + STORM_ALERTS * shares.get(Kind.STORM, 0)) / 100
+
+
 class Mix:
     """The turns of a campaign."""
 

@@ -99,7 +99,7 @@ class Campaign:
         who may not. Raises `BrokenOff`.
         """
         if self._wish.shape.fills and self._ground.own:
-            await fill(self._ground, self._plan.tag)
+            await fill(self._ground, self._plan.tag, left=self._wish.shape.filled_by)
         await self._keep_pages("before")
         async with _background(self._sampler.run()), self._controllers():
             await self._send()

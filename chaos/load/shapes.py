@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from chaos.load.mix import DEDUPLICATION, MIXED, Kind
+from chaos.load.mix import DEDUPLICATION, MIXED, Kind, different
 
 FILLING = "filling"
 """The phase at whose end whatever has a life has had it once: what grows after it is a leak."""
@@ -92,6 +92,12 @@ class Shape:
     def fills(self) -> bool:
         """Whether everything is to have filled up by some moment, so that what grows after it is a leak."""
         return any(phase.name == FILLING for phase in self.phases)
+
+    @property
+    def filled_by(self) -> int:
+        """How many different alerts arrive in nine tenths of the time in which everything fills up."""
+        webhooks = sum(phase.webhooks for phase in self.phases if phase.name == FILLING)
+        return int(0.9 * webhooks * different(self.mix))
 
     @property
     def seconds(self) -> float:

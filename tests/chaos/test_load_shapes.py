@@ -89,3 +89,9 @@ def test_a_rate_that_falls_to_nothing_is_reached_to_its_last_webhook() -> None:
     evening = Phase("evening", 300, 60, 0)
 
     assert evening.reached(evening.webhooks) == pytest.approx(300)
+
+
+def test_what_fills_a_soak_peaks_when_it_begins_to_be_judged() -> None:
+    """Of a hundred webhooks, 40 new alerts, 5 denied ones and ten storms of ten."""
+    assert Soak(duration=2000.0).filled_by == pytest.approx(0.9 * 500 * 15 * 1.45, rel=0.01)
+    assert Spike().filled_by == 0
