@@ -12,7 +12,7 @@ from typing import Any
 from tests.bench.figures import Figure, at_least
 from tests.bench.load import AUTHORIZATION
 from tests.bench.rounds import Rounds
-from tests.bench.stage import Stage, say
+from tests.bench.stage import PATIENT, Stage, say
 from tests.bench.throughput import PROBLEMS, bodies, open_problems
 from tests.unit.web.auth.tokens import pem, signing, token
 
@@ -31,7 +31,8 @@ def measure(stage: Stage) -> Iterator[Figure]:
     }
     redis, (_, kubeconfig) = stage.redis(), stage.embedded()
     gateways = {
-        mode: stage.gateway(redis, kubeconfig, name=mode, auth=auth) for mode, (auth, _) in modes.items()
+        mode: stage.gateway(redis, kubeconfig, PATIENT, name=mode, auth=auth)
+        for mode, (auth, _) in modes.items()
     }
     for gateway in gateways.values():
         gateway.start()
