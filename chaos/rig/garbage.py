@@ -14,8 +14,10 @@ Spoil = Callable[[redis.Redis, bytes], None]
 
 
 def another_type(client: redis.Redis, key: bytes) -> None:
-    client.delete(key)
-    client.rpush(key, JUNK)
+    with client.pipeline() as both:  # in one, or the key is there again in between
+        both.delete(key)
+        both.rpush(key, JUNK)
+        both.execute()
 
 
 def a_string(client: redis.Redis, key: bytes) -> None:

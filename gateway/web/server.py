@@ -225,6 +225,11 @@ class _Protocol(web.RequestHandler):
         self._parting = True
         return self._server.turn_away(_unreadable(what))
 
+    def log_exception(self, *what: object, **more: Any) -> None:
+        """Not worth an error with a traceback: the rest of a body that was refused already is no body at all."""
+        if not isinstance(more.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*what, **more)
+
     def _tell(self, problem: Problem) -> None:
         if self.transport is not None and not self._force_close:
             self.transport.write(self._server.turn_away(problem).wire())

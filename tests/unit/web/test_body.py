@@ -123,6 +123,19 @@ async def test_a_body_that_is_not_what_its_encoding_says_is_400(service: Service
     assert b" 400 " in answer.split(b"\r\n")[0]
 
 
+async def test_a_refused_body_that_turns_out_to_be_broken_is_no_error_in_the_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(head("Content-Encoding: gzip", "Content-Length: 100").replace(WEBHOOK.encode(), b"/nowhere"))
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+        writer.write(b"this is not what gzip writes")
+        await reader.read()
+    writer.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_a_sender_that_asks_first_is_told_to_continue(service: Service) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(head("Expect: 100-continue", f"Content-Length: {len(BODY)}", "Connection: close"))
