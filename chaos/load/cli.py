@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,12 @@ from chaos.rig.processes import Died, end_everything
 from chaos.rig.tools import ToolMissing
 
 RESULTS = Path("results") / "load"
+
+
+class Occupied(Exception):
+    """Somebody else works in the same folder."""
+
+
 REPORT = "report"
 """In the place of a campaign's name: write the report of some folders again."""
 NAMESPACE = "load"
@@ -114,6 +122,8 @@ def run(options: argparse.Namespace) -> int:
         return _misused(str(error))
     try:
         return asyncio.run(_played(shapes, place, options))
+    except Occupied as error:
+        return _misused(str(error))
     except (ToolMissing, Died, TimeoutError) as error:
         print(f"load: {error}", file=sys.stderr)
         return 1
@@ -133,19 +143,34 @@ async def _played(shapes: Sequence[type[Shape]], place: Place | None, options: a
             ) as there:
                 codes.append(await _one(wish, there))
         return max(codes)
-    shutil.rmtree(output / "cluster", ignore_errors=True)
-    async with ground.control_plane(output / "cluster") as cluster:
-        for shape in shapes:
-            wish = _wish(shape, output, options)
-            async with ground.own_ground(
-                cluster,
-                wish.folder / "logs",
-                namespace=options.namespace,
-                settings=ground.settings(wish.shape),
-                replicas=options.replicas,
-            ) as here:
-                codes.append(await _one(wish, here))
+    with alone(output):
+        async with ground.control_plane(output / "cluster") as cluster:
+            for shape in shapes:
+                wish = _wish(shape, output, options)
+                async with ground.own_ground(
+                    cluster,
+                    wish.folder / "logs",
+                    namespace=options.namespace,
+                    settings=ground.settings(wish.shape),
+                    replicas=options.replicas,
+                ) as here:
+                    codes.append(await _one(wish, here))
     return max(codes)
+
+
+@contextlib.contextmanager
+def alone(output: Path) -> Iterator[None]:
+    """Nobody else may work there: what an earlier run has left of its control plane is deleted. Raises `Occupied`."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Occupied(
+                f"{output}: another run of campaigns is at work there; name another --output"
+            ) from None
+        shutil.rmtree(output / "cluster", ignore_errors=True)
+        yield
 
 
 async def _one(wish: Wish, there: Ground) -> int:

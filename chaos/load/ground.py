@@ -170,8 +170,8 @@ async def given_ground(place: Place, folder: Path, *, namespace: str, denied: st
 
 @contextlib.asynccontextmanager
 async def control_plane(folder: Path) -> AsyncIterator[Cluster]:
-    """A control plane of our own, for all campaigns of a run."""
-    cluster = Cluster(folder)
+    """A control plane of our own, for all campaigns of a run; with an etcd of today, as clusters of today have it."""
+    cluster = Cluster(folder, etcd="recent")
     try:
         await asyncio.to_thread(cluster.start)
         await asyncio.to_thread(cluster.api.install_crd)

@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from chaos.cluster.settings import Place
+from chaos.load.cli import alone
 from chaos.load.ground import given_ground, own_ground, settings
 from chaos.load.judging import read, summary
 from chaos.load.machine import ROOT
@@ -48,7 +49,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane for the campaigns of this module: each is alone on it, so that the audit may be exclusive."""
-    require("etcd")
+    require("etcd", "recent")
     require("kube-apiserver")
     require("kubectl")
     found = Cluster(tmp_path_factory.mktemp("load-cluster"), name="load-cluster")
@@ -253,3 +254,19 @@ def test_what_cannot_be_meant_is_said_at_once(arguments: list[str], code: int, s
 
     assert done.returncode == code
     assert said in done.stdout + done.stderr
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
+    """The second would delete the control plane of the first."""
+    with alone(tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-m", "chaos", "load", "spike", "--scale", "0.02", "--output", str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, "another run of campaigns is at work there" in done.stderr) == (2, True)
+    with alone(tmp_path):
+        pass
