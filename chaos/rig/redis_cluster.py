@@ -10,13 +10,10 @@ from typing import cast
 
 import redis
 
-from chaos.rig.ports import free_port
 from chaos.rig.redis_server import RedisServer, Source
 from chaos.rig.waiting import wait_until
 
 SLOTS = 16384
-_BUS = 10_000
-"""How far above a node's port its cluster bus listens; Redis 6.2 knows no other way."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,6 @@ class RedisCluster:
                 folder / f"node{number}",
                 name=f"{name}-node{number}",
                 source=source,
-                port=free_port(beside=_BUS),
                 options={
                     "cluster-enabled": "yes",
                     "cluster-node-timeout": str(node_timeout_ms),

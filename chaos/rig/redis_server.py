@@ -18,6 +18,9 @@ from chaos.rig.processes import Process
 
 Source = Literal["any", "path", "wheel", "seven"]
 
+_BUS = 10_000
+"""How far above a node's port its cluster bus listens; Redis 6.2 knows no other way."""
+
 
 class RedisServer(Process):
     """`redis-server` without persistence. `url` is for the gateway, `client()` for the test's own questions.
@@ -39,7 +42,8 @@ class RedisServer(Process):
         env: Mapping[str, str] | None = None,
         port: int | None = None,
     ) -> None:
-        self.port = port or free_port()
+        in_cluster = (options or {}).get("cluster-enabled") == "yes"
+        self.port = port or free_port(beside=_BUS if in_cluster else 0)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         settings = {
             "port": str(self.port),

@@ -47,10 +47,10 @@ def configure(level: str = "info", form: str = "json", stream: TextIO | None = N
     target = stream if stream is not None else sys.stderr
     shared: list[Processor] = [
         _with_request_id,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
         _neutral,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
     ]
     render = _renderers(form, target)
     structlog.configure(
@@ -110,9 +110,12 @@ def _shown(value: Any, depth: int = 0) -> Any:
     return redacted(text)
 
 
+_encode: Final = json.JSONEncoder(default=str, ensure_ascii=True).encode
+
+
 def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     # ensure_ascii escapes line breaks, control characters, overrides and lone surrogates alike.
-    return json.dumps(event, default=str, ensure_ascii=True)
+    return _encode(event)
 
 
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

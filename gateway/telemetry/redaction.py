@@ -8,9 +8,12 @@ the name before it. Better a harmless word too many is hidden than a secret is s
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 HIDDEN: Final = "***"
+SHORT: Final = 128
+"""Characters; the outcome for so short a text is remembered."""
 
 _NAMES: Final = (
     r"pass(?:word|wd|phrase)?|pwd|secret(?:[-_.]?(?:access[-_.]?)?key)?|token|cookie|authorization|credential"
@@ -45,9 +48,16 @@ _SECRET_NAME: Final = re.compile(rf"(?i:(?:{_NAMES})s?)\Z")
 
 def redacted(text: str) -> str:
     """The text with `HIDDEN` in the place of each secret; what says which one it was stays. Takes linear time."""
+    return _known(text) if len(text) <= SHORT else _SECRET.sub(_hidden, text)
+
+
+@lru_cache(maxsize=256)
+def _known(text: str) -> str:
+    """What is short is often said again: the sentences of this program, above all."""
     return _SECRET.sub(_hidden, text)
 
 
+@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
     """Whether what stands under this name is not to be shown, whatever it looks like."""
     return _SECRET_NAME.search(name) is not None

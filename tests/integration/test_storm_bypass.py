@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.integration.windows import (
     source_of,
     stands,
     storms,
+    until_over,
     window_of,
     windows_in,
 )
@@ -179,10 +179,7 @@ async def test_replicas_without_redis_name_the_storm_of_one_webhook_alike(
     (request,) = await stands(cluster, namespace, storms=[dict.fromkeys(once(0, 1, 2), 2)])
     # It is closed: the next storm of the same bytes is another one.
     cluster.set_phase(namespace, request["metadata"]["name"], "Completed")
-    known = f"/v1/alerts/{first[1][0]['fingerprint']}"
-    await eventually(
-        lambda: not json.loads(one.get(known)[1])["storms"][0]["open"], "the replica to see it closed"
-    )
+    await until_over(one, first[1][0]["fingerprint"])
     status, third = send(one, *pods(namespace, 0, 1, 2))
     assert status == 201
     assert request_names(third).isdisjoint(request_names(first[1]))

@@ -21,6 +21,7 @@ from tests.integration.windows import (
     stands,
     stored_members,
     total,
+    until_over,
     window_of,
     windows_in,
 )
@@ -106,13 +107,13 @@ async def test_a_closed_aggregated_request_is_counted_on_no_more(
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick())
 
     # A storm; a controller completes it.
-    windows_in(send(gateway, *pods(namespace, 0, 1, 2, 3))[1])
+    _, verdicts = send(gateway, *pods(namespace, 0, 1, 2, 3))
     (first,) = await stands(cluster, namespace, storms=[once(0, 1, 2, 3)])
     cluster.set_phase(namespace, first["metadata"]["name"], "Completed")
+    await until_over(gateway, verdicts[0]["fingerprint"])
     # One of them fires again: a window of its own, and a request after the hold.
-    await eventually(
-        lambda: send_one(gateway, fires(namespace, "p0"))["outcome"] == "buffered", "a new window"
-    )
+    held = send_one(gateway, fires(namespace, "p0"))
+    assert (held["outcome"], held["window"]["id"] == window_of(first)) == ("buffered", False)
     await eventually(lambda: len(cluster.requests(namespace)) == 2, "the request of p0", seconds=20)
     await settled(gateway)
     (own,) = (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from statistics import median
 
 import pytest
 
 from chaos.rig.api import Api
+from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.load import flood
@@ -18,7 +21,7 @@ from tests.integration.windows import (
     quick,
     watching_buffer,
 )
-from tests.rig.fixtures import StartGateway
+from tests.rig.fixtures import StartGateway, StartRedis
 
 FULL_BUFFER = 100
 FULL_WINDOW = 1000
@@ -66,37 +69,46 @@ async def test_a_storm_as_fast_as_it_can_be_posted_fills_no_buffer_beyond_its_si
 
 
 async def test_five_thousand_open_windows_leave_intake_more_than_half_of_its_rate(
-    start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
+    start_gateway: StartGateway,
+    start_redis: StartRedis,
+    redis_server: RedisServer,
+    cluster: Api,
+    namespace: str,
 ) -> None:
-    storm = {"hold": "10m", "inactivity": "10m", "max_window": "1h"}
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(**storm))
-    names = [f"Alert{number:05}" for number in range(20_000)]
+    settings = quick(hold="10m", inactivity="10m", max_window="1h")
+    flooded = start_gateway(redis=redis_server, cluster=cluster, settings=settings)
+    usual = start_gateway(redis=start_redis(), cluster=cluster, settings=settings)
+    numbers = itertools.count()
 
-    async def rate(groups: int, first: int) -> float:
-        """Alerts a second: 5,000 of so many groups, ten in a webhook."""
+    async def rate(gateway: GatewayProcess, groups: int) -> float:
+        """Alerts a second: 1,000 new ones of so many new groups, ten in a webhook."""
+        first = next(numbers) * 1000
         sent = [
-            fires(namespace, f"pod-{first + number:05}", name=names[first + number % groups])
-            for number in range(5000)
+            fires(namespace, f"pod-{first + number:05}", name=f"Alert{first + number % groups:05}")
+            for number in range(1000)
         ]
-        bodies = [body(*sent[start : start + 10]) for start in range(0, 5000, 10)]
+        bodies = [body(*sent[start : start + 10]) for start in range(0, 1000, 10)]
         began = time.monotonic()
         books = await flood([gateway.url], bodies, at_once=20)
-        assert books.accepted == books.attempts == 500
-        return 5000 / (time.monotonic() - began)
+        assert books.accepted == books.attempts == 100
+        return 1000 / (time.monotonic() - began)
 
-    await rate(100, 0)  # the first of all are slower
-    usual = await rate(100, 5000)
-    opening = await rate(5000, 10_000)
-    assert open_windows(redis_server) == 5200
-    with_them = await rate(100, 15_000)
-    print(
-        f"\nalerts a second: {usual:.0f} usually, {opening:.0f} opening windows, {with_them:.0f} with 5,000 open"
-    )
+    async def beside_the_usual(groups: int) -> float:
+        """The rate with so many new groups, as a share of the usual one; turn by turn, since machines have moods."""
+        rounds = [(await rate(flooded, groups), await rate(usual, 20)) for _ in range(5)]
+        return median(one for one, _ in rounds) / median(other for _, other in rounds)
 
-    assert opening > usual / 2
-    assert with_them > usual / 2
+    for gateway in (flooded, usual):  # the first of all are slower
+        await rate(gateway, 20)
+    opening = await beside_the_usual(1000)
+    assert open_windows(redis_server) == 5020
+    with_them = await beside_the_usual(20)
+    print(f"\nintake beside the usual: {opening:.2f} opening windows, {with_them:.2f} with 5,000 open")
+
+    assert opening > 0.5
+    assert with_them > 0.5
     await eventually(
-        lambda: gateway.metric("gateway_storm_windows_open") == 5300, "the windows to be counted"
+        lambda: flooded.metric("gateway_storm_windows_open") == 5120, "the windows to be counted"
     )
-    assert gateway.ready()
+    assert flooded.ready()
     assert cluster.requests(namespace) == []

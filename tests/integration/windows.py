@@ -156,6 +156,17 @@ def windows_in(verdicts: Sequence[Json]) -> set[str]:
     return {verdict["window"]["id"] for verdict in verdicts}
 
 
+async def until_over(gateway: GatewayProcess, fingerprint: str) -> None:
+    """Until the replica has seen that the aggregated request of an alert is closed. What it takes before that still
+    belongs to the old window, and is released from it."""
+
+    def over() -> bool:
+        (storm,) = json.loads(gateway.get(f"/v1/alerts/{fingerprint}")[1])["storms"]
+        return not storm["open"]
+
+    await eventually(over, "the replica to see the aggregated request closed")
+
+
 def open_windows(server: RedisServer) -> int:
     """How many windows collect members now."""
     with server.client() as client:

@@ -135,9 +135,8 @@ local function vanish(win)
   loaded[win.id] = false
 end
 
--- Takes the group's name, if nobody has it.
+-- Takes the group's name, if nobody has it; `current` has looked already.
 local function take_group(win)
-  sound(ROOT .. 'g:' .. win.group, 'string')
   local taken = redis.call('SET', ROOT .. 'g:' .. win.group, win.id, 'NX', 'PX', PENDING_LIFE)
   win.owns = taken and true or false
 end
@@ -211,7 +210,8 @@ local function join(win, fingerprint, starts_at, due, now, interval, turn)
   if added then
     win.members = win.members + 1
     local calm = not win.storming
-    if win.members >= win.threshold or filled(win) >= win.most then win.storming = true end
+    local full = filled(win) >= win.most
+    if win.members >= win.threshold or full then win.storming = true end
     if due then
       win.ends = math.max(win.ends, known_end(win, due, now))
     else
@@ -222,7 +222,7 @@ local function join(win, fingerprint, starts_at, due, now, interval, turn)
     if win.members >= win.most_in_all then
       close(win, now)
       win.event = 'full'
-    elseif filled(win) >= win.most then
+    elseif full then
       seal(win)
       win.event = 'spilled'
       want_write(win, now, interval, turn)
@@ -245,6 +245,7 @@ local function schedule(win, now)
 end
 
 local function keep_windows(now)
+  local open = false
   for id, win in pairs(loaded) do
     if win and win.changed then
       local key = ROOT .. 'w:' .. id
@@ -260,12 +261,13 @@ local function keep_windows(now)
         redis.call('ZREM', WINDOWS, id)
       else
         redis.call('ZADD', WINDOWS, win.ends, id)
-        redis.call('PEXPIRE', WINDOWS, PENDING_LIFE)
+        open = true
         if win.owns then redis.call('PEXPIRE', ROOT .. 'g:' .. win.group, PENDING_LIFE) end
       end
       schedule(win, now)
     end
   end
+  if open then redis.call('PEXPIRE', WINDOWS, PENDING_LIFE) end
 end
 
 -- A member leaves its window for a request of its own, due now.
