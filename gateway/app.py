@@ -7,7 +7,7 @@ It starts although Redis or the Kubernetes API is away, and goes on trying in th
 Stopping runs in the reverse order of starting, within `server.shutdown_timeout`:
 
     not ready, new webhooks refused → webhooks under way answered → engine drained, leases handed back
-    → listener closed → recording and background tasks ended → Redis and Kubernetes closed → metrics closed
+    → listener closed → recording and background tasks ended → metrics closed → journal, Redis, Kubernetes closed
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class App:
         )
         follow_growth(metrics, web)
         await web.metrics.start()
-        self._exits.push_async_callback(web.metrics.stop)
+        self._at_exit("metrics", web.metrics.stop)
         self._at_exit("tasks", lambda: supervisor.stop(CLOSING / 2))
         if recorder is not None:
             recorder.open()
@@ -261,7 +261,7 @@ class App:
 
         async def bounded() -> None:
             try:
-                async with asyncio.timeout(CLOSING):
+                async with asyncio.timeout(min(CLOSING, self._left(0))):
                     await close()
             except Exception as error:  # noqa: BLE001 - whatever it is, the others are to be closed, too
                 reason = str(error) or type(error).__name__

@@ -76,7 +76,6 @@ class AlertError(ValueError):
 
 
 _webhooks = msgspec.json.Decoder(Webhook)
-_alerts = msgspec.json.Decoder(Alert)
 _outlines = msgspec.json.Decoder(Outline)
 _labels = msgspec.json.Decoder(dict[str, str] | None)
 _syntax = msgspec.json.Decoder(msgspec.Raw)
@@ -112,11 +111,20 @@ def decode(body: bytes) -> Webhook:
 
 
 def decode_alert(raw: msgspec.Raw) -> Alert:
-    """Return one alert of a webhook; raises AlertError where it is of the wrong shape."""
-    try:
-        return _alerts.decode(raw)
-    except msgspec.DecodeError as error:
-        raise _alert_error(raw, error) from error
+    """Return one alert of a webhook; raises AlertError where it is of the wrong shape.
+
+    It is read in the same two steps as at intake: where a name is there twice, both have to take the same one.
+    """
+    outlined = outline(raw)
+    return Alert(
+        labels_of(outlined, raw),
+        outlined.annotations,
+        outlined.status,
+        outlined.startsAt,
+        outlined.endsAt,
+        outlined.generatorURL,
+        outlined.fingerprint,
+    )
 
 
 def outline(raw: msgspec.Raw) -> Outline:
@@ -131,13 +139,13 @@ def labels_of(outlined: Outline, raw: msgspec.Raw) -> dict[str, str]:
     """Return the labels of an alert, `raw` as a whole; raises AlertError where they are of the wrong shape."""
     try:
         return _labels.decode(outlined.labels) or {}
-    except msgspec.DecodeError:
-        decode_alert(raw)  # which says where in the alert
-        raise
+    except msgspec.DecodeError as error:
+        raise _alert_error(raw, error, ".labels") from error
 
 
-def _alert_error(raw: msgspec.Raw, error: msgspec.DecodeError) -> AlertError:
+def _alert_error(raw: msgspec.Raw, error: msgspec.DecodeError, within: str = "") -> AlertError:
     what, place = _split(error)
+    place = within + place
     if place in (".labels[...]", ".annotations[...]"):
         place = _culprit(bytes(raw), place[1:].partition("[")[0])
     return AlertError(what, place)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 KEPT: Final = 15.0
 """Seconds for which an idle connection is used again: API servers close them after more than a minute."""
@@ -60,8 +60,11 @@ class Answer:
 class Line(asyncio.Protocol):
     """One connection, used by one exchange at a time. The `on_…` are for its parser."""
 
-    def __init__(self, idle: list[Line]) -> None:
-        """`idle`: the lines that wait for work; it leaves them when the connection ends."""
+    def __init__(self, lines: set[Line], idle: list[Line]) -> None:
+        """`lines`: it is among them for as long as the connection lasts. `idle`: those that wait for work, which it
+        leaves when the connection ends, too.
+        """
+        self._lines = lines
         self._idle = idle
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
@@ -93,12 +96,16 @@ class Line(asyncio.Protocol):
                 self.abort()
 
     def abort(self) -> None:
+        """End the connection; what is under way on it fails."""
         self.usable = False
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("closed"))
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of asyncio's
+        self._lines.add(self)
         self.usable = True
 
     def data_received(self, data: bytes) -> None:
@@ -112,7 +119,7 @@ class Line(asyncio.Protocol):
             self._parser.feed_data(data)
             if self._taken > (LONGEST_ANSWER if self._status else LONGEST_HEAD):
                 why = "it is too long"
-        except HttpParserError as error:
+        except (HttpParserError, HttpParserUpgrade) as error:
             self.usable = False
             why = str(error)
         if why and not answer.done():
@@ -120,6 +127,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.usable = False
+        self._lines.discard(self)
         if self in self._idle:
             self._idle.remove(self)
         answer = self._answer
@@ -211,14 +219,12 @@ class Wire:
                     self._idle.append(line)
                 else:
                     line.abort()
-                    self._lines.discard(line)
 
     async def close(self) -> None:
         """Close all connections; what is under way fails."""
         self._closed = True
         for line in list(self._lines):
             line.abort()
-        self._lines.clear()
         self._idle.clear()
         await asyncio.sleep(0)  # so that transports are gone, not only told to go
 
@@ -228,26 +234,31 @@ class Wire:
             raise ConnectionError("closed")
         oldest = time.monotonic() - KEPT
         while self._idle and self._idle[0].used_at < oldest:
-            line = self._idle.pop(0)
-            line.abort()
-            self._lines.discard(line)
+            self._idle.pop(0).abort()
         while self._idle:
             line = self._idle.pop()
             if line.usable:
                 return line
-            self._lines.discard(line)
         return None
+
+    @property
+    def connections(self) -> int:
+        """Those that are open, idle ones included."""
+        return len(self._lines)
 
     async def _open(self) -> Line:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect):
             _, line = await loop.create_connection(
-                lambda: Line(self._idle), self._host, self._port, ssl=self._tls, server_hostname=self._name
+                lambda: Line(self._lines, self._idle),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._name,
             )
         if self._closed:
             line.abort()
             raise ConnectionError("closed")
-        self._lines.add(line)
         return line
 
 

@@ -2,30 +2,32 @@
 
     python -m tests.bench.bare PORT
 
-It does so with the gateway's own functions, so the ratio measures everything else that the gateway does.
+Each alert is decoded at once, into the same types as in the gateway.
 """
 
 from __future__ import annotations
 
 import sys
 
+import msgspec
 import uvloop
 from aiohttp import web
 
 from gateway.config.loading import load
 from gateway.intake.fingerprint import Fingerprinter
-from gateway.intake.payload import decode, decode_alert
+from gateway.intake.payload import Alert, decode
 
 
 def application() -> web.Application:
     """The bare service."""
     settings = load(None, {})
     fingerprinter = Fingerprinter(settings.dedup, settings.storm.group_by)
+    alerts = msgspec.json.Decoder(Alert)
 
     async def handle(request: web.Request) -> web.Response:
         webhook = decode(await request.read())
         for raw in webhook.alerts:
-            alert = decode_alert(raw)
+            alert = alerts.decode(raw)
             fingerprinter.identify(alert.labels or {}, alert.annotations or {})
         return web.json_response({"status": "accepted"}, status=202)
 

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.app import App
+from gateway.app import CLOSING, App
 from gateway.config.settings import Settings
 from gateway.errors import ConfigurationError
+from gateway.kube.connection import Connection
+from gateway.state.client import Client
 
 # Port 9 (discard) of loopback: refused at once.
 KUBECONFIG = """\
@@ -59,6 +64,28 @@ async def test_it_starts_and_answers_without_redis_and_kubernetes_and_stops_in_t
         await app.stop()
     assert time.monotonic() - began < settings.server.shutdown_timeout + 1
     await app.stop()
+
+
+async def test_what_cannot_be_closed_takes_no_more_time_than_there_is_for_all_of_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang_before(close: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        async def hang(self: object) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await close(self)
+
+        return hang
+
+    for part in (Client, Connection):
+        monkeypatch.setattr(part, "close", hang_before(part.close))
+    server = settings.server.model_copy(update={"shutdown_timeout": 0.5})
+    app = App(settings.model_copy(update={"server": server}))
+    await app.start()
+    began = time.monotonic()
+    await app.stop()
+    assert time.monotonic() - began < 2 * CLOSING  # which is what the two would take
 
 
 async def test_a_start_that_fails_leaves_nothing_behind(settings: Settings) -> None:

@@ -208,3 +208,9 @@ def test_the_body_of_a_real_alertmanager_is_read_whole(recorded: bytes) -> None:
     assert len(alerts) == 50
     assert {(alert.labels or {})["alertname"] for alert in alerts} == {"DiskFull"}
     assert webhook.receiver == r"web\.hook"
+
+
+@pytest.mark.parametrize("first", ["5", '{"alertname":5}', "null", '{"alertname":"B"}'])
+def test_of_a_name_that_is_there_twice_the_last_counts(first: str) -> None:
+    webhook = decode(f'{{"alerts":[{{"labels":{first},"labels":{{"alertname":"A"}}}}]}}'.encode())
+    assert decode_alert(webhook.alerts[0]).labels == {"alertname": "A"}

@@ -323,3 +323,10 @@ def test_a_policy_that_asks_for_no_environment_waits_for_none(make_desk: type[De
     desk.environments_known = False
 
     assert desk.one(namespace="elsewhere", caller={"identity": "team-a"})
+
+
+def test_labels_that_are_there_twice_are_the_same_ones_at_every_look(desk: Desk) -> None:
+    (reading,) = desk.read_bytes(b'{"alerts":[{"labels":5,"labels":{"alertname":"A"}}]}')
+    assert isinstance(reading, Reading)
+    assert reading.alertname == "A"
+    assert reading.signal().labels == {"alertname": "A"}

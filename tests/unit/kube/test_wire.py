@@ -169,7 +169,7 @@ async def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
     assert server.connections == 2
 
 
-async def test_a_connection_that_the_server_closed_is_not_used_again(start: Start) -> None:
+async def test_a_connection_that_the_server_closed_is_forgotten_and_not_used_again(start: Start) -> None:
     async def script(_: bytes, writer: asyncio.StreamWriter, number: int) -> None:
         writer.write(FINE)
         if number == 1:
@@ -178,7 +178,7 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(start: Star
 
     wire, server = await start(script)
     await wire.exchange("GET", "/", {})
-    await asyncio.sleep(0.1)
+    await eventually(lambda: wire.connections == 0, "the end of the connection to be seen")
     assert (await wire.exchange("GET", "/", {})).body == b"ok"
     assert server.connections == 2
 
@@ -191,6 +191,7 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(start: Star
         b"HTTP/1.1 2OO OK\r\n\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + FINE,
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + FINE,
         OK + b"no header\r\n\r\n",
         OK + b"Content-Length: -1\r\n\r\n",
         OK + b"Content-Length: 99999999999999999999\r\n\r\nok",
@@ -277,13 +278,15 @@ async def test_no_more_connections_than_allowed_are_open_at_once(start: Start) -
     assert most == server.connections == 3
 
 
-async def test_closing_ends_what_is_under_way_and_nothing_begins_after_it(start: Start) -> None:
-    async def script(_: bytes, writer: asyncio.StreamWriter, number: int) -> None:
-        await asyncio.sleep(0)
-
-    wire, server = await start(script)
-    task = asyncio.create_task(wire.exchange("GET", "/", {}))
-    await eventually(lambda: server.requests, "the request")
+@pytest.mark.parametrize("begun", [b"", OK + b"Content-Length: 2\r\n\r\no", OK + b"\r\nhalf of it"])
+async def test_closing_ends_what_is_under_way_and_nothing_begins_after_it(start: Start, begun: bytes) -> None:
+    wire, _ = await start(says(begun))
+    told = asyncio.Event()
+    task = asyncio.create_task(wire.exchange("GET", "/", {}, begun=lambda _: told.set()))
+    if begun:
+        await told.wait()
+    else:
+        await eventually(lambda: wire.connections == 1, "the connection")
     await wire.close()
     with pytest.raises((OSError, EOFError)):
         await task
@@ -313,7 +316,7 @@ def test_an_answer_may_come_in_any_pieces(pieces: list[bytes], cuts: list[int], 
     raw = chunked(pieces) if coded else b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
     async def read() -> tuple[bytes, bool, bool]:
-        line = Line([])
+        line = Line(set(), [])
         line.connection_made(Nowhere())
         asking = asyncio.ensure_future(line.ask(b"", lambda status: None))
         await asyncio.sleep(0)
