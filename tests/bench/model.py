@@ -27,6 +27,10 @@ SENDERS = 2
 """Processes that count the alerts of one problem, where a balancer goes by connections: Alertmanagers keep theirs."""
 SEEN = 600
 """The same where each request goes elsewhere: the alerts of a problem in ten minutes, one a second."""
+COUNTS = 50.0
+"""Writes a second that only count, for which requests take turns."""
+LONGEST_TURN = 60.0
+"""Seconds after which a request is counted on, whoever else waits."""
 USABLE = 0.7
 """The share of a core, or of a server's connections, that may be used in the mean: the rest is for peaks."""
 
@@ -73,10 +77,12 @@ class Load:
     def of(cls, replicas: int) -> Load:
         """Of each replica a thousand alerts a second, one of them new; a request is open for ten minutes.
 
-        However many count, all together write fifty counts a second (`dedup.write_interval` and the queue's pace).
+        All of them fire all the time. Together they write fifty counts a second, and more only where a request would
+        wait for its turn for more than a minute (decision 004).
         """
         new = 1.0 * replicas
-        return cls(duplicates=999.0 * replicas, new=new, counts=50.0, open=600 * new)
+        counts = max(COUNTS, 600 * new / LONGEST_TURN)
+        return cls(duplicates=999.0 * replicas, new=new, counts=counts, open=600 * new)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ def test_what_is_nearest_to_its_limit_breaks_first() -> None:
     assert far.used == pytest.approx(0.1)
 
 
+def test_requests_take_turns_at_being_counted_on_until_some_would_wait_too_long() -> None:
+    assert [Load.of(replicas).counts for replicas in (1, 5, 10, 100)] == [50, 50, 100, 1000]
+
+
 def test_twice_the_replicas_have_twice_the_alerts_and_four_times_the_events() -> None:
     one, two = Load.of(100), Load.of(200)
     assert two.duplicates == 2 * one.duplicates
