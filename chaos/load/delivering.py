@@ -23,16 +23,13 @@ from locust.contrib.fasthttp import FastHttpSession
 
 from chaos.alerts import Json, webhook
 from chaos.load.entries import Attempt, Writer
-from chaos.load.mix import Kind, Turn
+from chaos.load.mix import REFUSED, Kind, Turn
 from chaos.load.plan import Plan, spoiled
+from chaos.load.retrying import is_final, pause
 
 PATH = "/v1/webhooks/prometheus"
-FIRST_PAUSE = 0.5
-GROWTH = 1.5
-LONGEST_PAUSE = 60.0
 AT_ONCE = 2000
 """Deliveries that a worker has under way at the most; past that its turns are late."""
-EXPECTED = {Kind.DENIED: 403, Kind.TAMPERED: 401}
 
 
 class Dispatcher:
@@ -72,14 +69,16 @@ class Dispatcher:
     def _deliver(self, client: FastHttpSession, turn: Turn) -> None:
         lag = max(0.0, time.time() - self._began - turn.due)
         delivery = Delivery(self._plan, client, turn, lag)
-        pause, give_up = FIRST_PAUSE, time.monotonic() + self._plan.retried_for
+        give_up = time.monotonic() + self._plan.retried_for
         for number in itertools.count(1):
             attempt = delivery.attempt(number)
             self._writer.write(attempt)
-            if 0 < attempt.status < 500 or time.monotonic() > give_up:
+            if is_final(attempt.status):
                 return
-            gevent.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * GROWTH, LONGEST_PAUSE)
+            seconds = pause(number, random.uniform(0.5, 1.5), give_up - time.monotonic())
+            if seconds is None:
+                return
+            gevent.sleep(seconds)
 
 
 class Delivery:
@@ -116,7 +115,7 @@ class Delivery:
             # The user agent raises for whatever is no success; the answer is here all the same.
             failure: BaseException | None = getattr(answer, "error", None)
             error = "" if status else _said(failure)
-            expected = EXPECTED.get(self._turn.kind)
+            expected = REFUSED.get(self._turn.kind)
             if status == expected or (expected is None and 200 <= status < 300):
                 answer.success()
             else:

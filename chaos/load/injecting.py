@@ -56,12 +56,23 @@ async def inject(
                             await _ask(session, "POST", url + ROUTE, {**fault, "ttl": ttl})
                     await asyncio.sleep(ends - time.time())
                 finally:
-                    for url in urls:
-                        for fault in spell.faults:
-                            await _ask(session, "DELETE", f"{url}{ROUTE}/{fault['target']}")
+                    await _end(session, spell, urls)
                 done.append(Injected(spell.name, start, time.time(), [dict(one) for one in spell.faults]))
             began = ends
     return done
+
+
+async def _end(session: aiohttp.ClientSession, spell: Spell, urls: Sequence[str]) -> None:
+    """Ends the faults of a spell in every gateway, whatever one of them says to it; then raises the first failure."""
+    failures: list[Exception] = []
+    for url in urls:
+        for fault in spell.faults:
+            try:
+                await _ask(session, "DELETE", f"{url}{ROUTE}/{fault['target']}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 async def _ask(session: aiohttp.ClientSession, method: str, url: str, body: Json | None = None) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chaos.alerts import Json
-from chaos.load.mix import Kind
-
-REFUSED = {Kind.DENIED: 403, Kind.TAMPERED: 401}
+from chaos.load.mix import REFUSED
+from chaos.load.proof.figures import NONE
+from chaos.load.proof.spread import Spread
+from chaos.load.retrying import is_final
 
 
 def read(path: Path) -> Iterator[Json]:
@@ -32,12 +33,12 @@ def judged(folder: Path, audit: Json | None) -> list[str]:
         statuses[line["kind"], line["status"]] += 1
         last[line["id"]] = line["status"]
     for (kind, status), number in sorted(statuses.items()):
-        wanted = REFUSED.get(Kind(kind))
-        if wanted is not None and 0 < status < 500 and status != wanted:
+        wanted = REFUSED.get(kind)
+        if wanted is not None and is_final(status) and status != wanted:
             findings.append(f"{number} webhooks of the kind {kind} were answered {status}, and not {wanted}")
         if wanted is None and 300 <= status < 500:
             findings.append(f"{number} webhooks of the kind {kind} were answered {status}")
-    unanswered = sum(not 0 < status < 500 for status in last.values())
+    unanswered = sum(not is_final(status) for status in last.values())
     if unanswered:
         findings.append(f"{unanswered} deliveries were given up")
     if not last:
@@ -46,7 +47,10 @@ def judged(folder: Path, audit: Json | None) -> list[str]:
 
 
 def summary(folder: Path) -> list[str]:
-    """The figures of a campaign for a terminal: statuses, and milliseconds of first attempts that were answered."""
+    """The figures of a campaign for a terminal: statuses, and milliseconds of first attempts that were answered.
+
+    A quantile is as in the report: a value that was measured, or none where there are too few.
+    """
     by_kind: dict[str, list[float]] = {}
     statuses: Counter[int] = Counter()
     lags: list[float] = []
@@ -63,7 +67,9 @@ def summary(folder: Path) -> list[str]:
 
 
 def _quantiles(found: list[float]) -> str:
-    ordered = sorted(found)
-    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    parts = [f"{name} {ordered[int(share * (len(ordered) - 1))]:.1f}" for name, share in shares.items()]
-    return ", ".join([*parts, f"max {ordered[-1]:.1f}"])
+    spread = Spread.of(found)
+    figures = {"p50": spread.quantile(0.5), "p95": spread.quantile(0.95), "p99": spread.quantile(0.99)}
+    return ", ".join(
+        f"{name} {NONE if value is None else f'{value:.1f}'}"
+        for name, value in {**figures, "max": spread.most}.items()
+    )

@@ -29,6 +29,8 @@ class Kind(StrEnum):
     TAMPERED = "tampered"
 
 
+REFUSED: Final[Mapping[str, int]] = {Kind.DENIED: 403, Kind.TAMPERED: 401}
+"""Kind → the status that refuses it; every other kind is to be taken."""
 MIXED: Final[Mapping[Kind, int]] = {
     Kind.NEW: 40,
     Kind.DUPLICATE: 30,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from chaos.load.mix import Mix
+from chaos.load.mix import Kind, Mix
 from chaos.load.shapes import BY_NAME, Shape
 
 VARIABLE = "CHAOS_LOAD_PLAN"
@@ -45,10 +46,19 @@ class Plan:
     def shape(self) -> Shape:
         return BY_NAME[self.campaign](self.scale, self.duration)
 
+    @property
+    def shares(self) -> Mapping[Kind, int]:
+        """Of each kind, in per cent. Without a credential none can be spoiled: what would be tampered with is new."""
+        shares = self.shape.mix
+        if self.tokens or Kind.TAMPERED not in shares:
+            return shares
+        new = shares.get(Kind.NEW, 0) + shares[Kind.TAMPERED]
+        return {**{kind: share for kind, share in shares.items() if kind is not Kind.TAMPERED}, Kind.NEW: new}
+
     def mix(self, began: float) -> Mix:
         """Its turns' source; `began` is the wall time of the start."""
         return Mix(
-            self.shape.mix,
+            self.shares,
             self.seed,
             began=began,
             tag=self.tag,

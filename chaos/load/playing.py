@@ -23,7 +23,7 @@ from chaos.load.judging import judged
 from chaos.load.locusts import Locusts
 from chaos.load.plan import Plan
 from chaos.load.redis_info import RedisInfo
-from chaos.load.sampling import Sampler, metric, page
+from chaos.load.sampling import Sampler, metric, page, quiet
 from chaos.load.shapes import Shape
 from chaos.rig.progress import Progress
 
@@ -111,7 +111,7 @@ class Campaign:
         findings += [f"{name} fell" for name in self._ground.fallen()]
         if not settled:
             findings.append(f"the gateways were still busy {SETTLING:.0f} s after the last answer")
-        await self._keep_facts(1 if findings else 0)
+        await self._keep_facts(findings)
         return findings
 
     @contextlib.asynccontextmanager
@@ -201,7 +201,7 @@ class Campaign:
         deadline, asked = time.monotonic() + SETTLING, time.time()
         while time.monotonic() < deadline:
             sample = self._sampler.latest
-            if sample is not None and sample["at"] > asked and not any(metric(sample, one) for one in BUSY):
+            if sample is not None and sample["at"] > asked and quiet(sample, BUSY):
                 return True
             await asyncio.sleep(0.25)
         return False
@@ -214,7 +214,7 @@ class Campaign:
                     raise BrokenOff(f"{target.metrics_url} has no metrics")
                 (self._folder / f"{when}-{place}.prom").write_text(text, encoding="utf-8")
 
-    async def _keep_facts(self, code: int) -> None:
+    async def _keep_facts(self, findings: Sequence[str]) -> None:
         wish, ground = self._wish, self._ground
         commit, dirty = machine.commit()
         start = self._began
@@ -249,9 +249,10 @@ class Campaign:
                 {"name": one.name, "start": one.start, "end": one.end, "detail": {"faults": one.faults}}
                 for one in self._injected
             ],
-            "mix": {kind.value: share for kind, share in wish.shape.mix.items()},
+            "mix": {kind.value: share for kind, share in self._plan.shares.items()},
             "workers": wish.workers,
-            "exit": code,
+            "findings": list(findings),
+            "exit": 1 if findings else 0,
         }
         (self._folder / "campaign.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

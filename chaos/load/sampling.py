@@ -118,6 +118,11 @@ def _named(series: Series) -> str:
     return f"{series.name}{{{labels}}}" if labels else series.name
 
 
+def quiet(sample: Json, names: Sequence[str]) -> bool:
+    """Whether every gateway says 0 of each of these metrics without labels: one that says nothing may be busy."""
+    return all(one["metrics"].get(name) == 0 for one in sample["gateways"] for name in names)
+
+
 def metric(sample: Json | None, name: str) -> float:
     """The sum over all gateways of a metric without labels, 0 where it was not seen."""
     gateways: list[dict[str, Any]] = sample["gateways"] if sample else []

@@ -15,8 +15,8 @@ Figures come in groups, each a module with the whole story in its docstring:
 
 Nearly all of them are ratios of two things measured in one run on one machine, in turns; the others are counted. The
 exit code is 1 where a limit is missed. The latest of each figure is kept in `results/bench.json`, and the next run
-shows it beside its own. `--short` runs everything with so little that only what is counted means anything, and asks
-only that to keep its limits: that is how the tests run it.
+shows it beside its own. `--short` runs everything with so little that only what is counted means anything, asks only
+that to keep its limits, and keeps nothing unless `--results` says where: that is how the tests run it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +66,7 @@ def measure(groups: list[str], options: Options) -> Iterator[Figure]:
 
 def main() -> int:
     """Measure, show and keep. Returns 1 where a limit is missed."""
-    options, groups, results = parsed()
+    options, groups, results, keeps = parsed()
     figures: list[Figure] = []
     kept = Results(results)
     try:
@@ -74,7 +74,8 @@ def main() -> int:
     finally:
         processes.end_everything()
         Console().print(kept.table(figures))
-        kept.keep(figures, environment())
+        if keeps:
+            kept.keep(figures, environment())
     judged = [figure for figure in figures if figure.counted or not options.short]
     return 0 if all(figure.holds for figure in judged) else 1
 
@@ -89,8 +90,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def parsed() -> tuple[Options, list[str], Path]:
-    """Options, groups, and where the results are kept."""
+def parsed(arguments: Sequence[str] | None = None) -> tuple[Options, list[str], Path, bool]:
+    """Options, groups, where the last results are, and whether those of this run go there.
+
+    Those of a short run mean too little to be compared with, and go only where somebody asked for them.
+    """
     default = Options()
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -105,8 +109,12 @@ def parsed() -> tuple[Options, list[str], Path]:
     )
     parser.add_argument("--kind", choices=default.kinds, help="only alerts as before, or only changed ones")
     parser.add_argument("--short", action="store_true", help="a little of everything")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that keeps them")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--results",
+        type=Path,
+        help=f"the file that keeps them (default {RESULTS.relative_to(ROOT)}, except with --short)",
+    )
+    given = parser.parse_args(arguments)
     rounds, seconds = (1, 0.3) if given.short else (default.rounds, default.seconds)
     options = Options(
         rounds=given.rounds or rounds,
@@ -115,7 +123,7 @@ def parsed() -> tuple[Options, list[str], Path]:
         kinds=[given.kind] if given.kind else default.kinds,
         short=given.short,
     )
-    return options, given.only, given.results
+    return options, given.only, given.results or RESULTS, given.results is not None or not given.short
 
 
 def _numbers(text: str) -> list[int]:

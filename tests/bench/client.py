@@ -4,8 +4,9 @@
 
 FILE holds bodies, one JSON document a line, which are posted round and round. Without a rate each connection posts as
 soon as it is answered. With one, so many webhooks a second are due at even distances, whatever becomes of those before
-them, and a latency begins when its webhook was due. Prints one JSON object: requests, errors, seconds, and latency
-quantiles in milliseconds.
+them, and a latency begins when its webhook was due; one that is not answered at the end has taken until then, or the
+slowest would not count. Prints one JSON object: requests (those that were answered), unanswered, errors, seconds, and
+latency quantiles in milliseconds.
 """
 
 from __future__ import annotations
@@ -34,15 +35,17 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: Load) -> None:
         self._load = load
         self._transport: asyncio.Transport | None = None
-        self._began = 0.0
+        self.began: float | None = None
+        """When what is under way was due; None where nothing is."""
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of asyncio's
+        self._load.connections.append(self)
         self._load.free(self)
 
     def send(self, request: bytes, began: float) -> None:
-        self._began = began
+        self.began = began
         assert self._transport is not None
         self._transport.write(request)
 
@@ -56,7 +59,9 @@ class Connection(asyncio.Protocol):
         if len(rest) < length:
             return
         self._buffer = rest[length:]
-        self._load.answered(head[9:12], time.perf_counter() - self._began)
+        assert self.began is not None
+        began, self.began = self.began, None
+        self._load.answered(head[9:12], time.perf_counter() - began)
         self._load.free(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -76,7 +81,10 @@ class Load:
         self._answered = asyncio.Event()
         self.over = False
         self.errors = 0
+        self.connections: list[Connection] = []
         self.latencies: list[float] = []
+        self.unanswered: list[float] = []
+        """Seconds from when each was due until the end, of those that had no answer then: at a rate only."""
 
     def free(self, connection: Connection) -> None:
         """It has nothing under way."""
@@ -112,6 +120,10 @@ class Load:
                 due += 1 / self._rate
             await asyncio.sleep(TICK)
         self.over = True
+        if self._rate:
+            now = time.perf_counter()
+            under_way = [one.began for one in self.connections if one.began is not None]
+            self.unanswered = [now - began for began in (*under_way, *self._late)]
 
 
 async def run(options: argparse.Namespace) -> dict[str, float]:
@@ -134,9 +146,10 @@ async def run(options: argparse.Namespace) -> dict[str, float]:
     took = time.perf_counter() - began
     for transport in transports:
         transport.close()
-    ordered = sorted(load.latencies) or [0.0]
+    ordered = sorted([*load.latencies, *load.unanswered]) or [0.0]
     return {
         "requests": len(load.latencies),
+        "unanswered": len(load.unanswered),
         "errors": load.errors,
         "seconds": took,
         "p50_ms": ordered[len(ordered) // 2] * 1000,

@@ -23,7 +23,11 @@ PROBLEMS = 1000
 RATIO_AT_LEAST = {1: 0.7, 10: 0.7, 50: 0.6, 500: 0.6}
 CONNECTIONS = 128
 CHANGING = 40_000
-"""Changed alerts that are sent before the first comes again: more than the gateway remembers."""
+"""Alerts in the bodies that are sent round and round where each differs from the last one about its problem.
+
+They differ in an annotation, as a measured value does. Their labels are those of the problems, which the gateway
+remembers (`gateway.intake.recent`, 65,536 at most): all of them find their labels there, as alerts as before do.
+"""
 HALF_LOAD_SIZE = 10
 
 

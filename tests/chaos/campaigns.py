@@ -73,6 +73,10 @@ class Made:
     gateways: int = 1
     planned: float = 1.0
     """What the phases ask for, beside what was sent."""
+    late: float = 0.0
+    """Share of the webhooks that were sent two seconds late."""
+    findings: list[str] | None = field(default_factory=list)
+    """What the campaign found wrong; None as in folders of before it was noted."""
     injections: list[tuple[str, float, float]] = field(default_factory=list)
     """(name, begin, end) in seconds."""
     opened: list[tuple[str, float, float]] = field(default_factory=list)
@@ -143,7 +147,8 @@ class Made:
                  "detail": {"faults": [{"target": "redis", "mode": "error", "pct": 20}]}}
                 for name, begin, end in self.injections
             ],
-            "mix": self.mix, "workers": 2 + self.shift, "exit": 0,
+            "mix": self.mix, "workers": 2 + self.shift, "exit": int(bool(self.findings)),
+            **({} if self.findings is None else {"findings": self.findings}),
         }  # fmt: skip
 
     def _attempts(self) -> Iterator[dict[str, Any]]:
@@ -155,7 +160,9 @@ class Made:
             kind = draws.choices(list(self.mix), list(self.mix.values()))[0]
             one = {
                 "at": at,
-                "lag_ms": round(draws.random() * (1 + self.shift), 3),
+                "lag_ms": 2000.0
+                if number < self.late * self.rate * self.seconds
+                else round(draws.random() * (1 + self.shift), 3),
                 "kind": kind,
                 "id": f"w{number}",
                 "attempt": 1,

@@ -17,11 +17,12 @@ import pytest
 from aiohttp import web
 
 from chaos.cluster.settings import Place
+from chaos.load import proof
 from chaos.load.cli import alone
 from chaos.load.ground import given_ground, own_ground, settings
 from chaos.load.judging import read, summary
 from chaos.load.machine import ROOT
-from chaos.load.playing import BrokenOff, Campaign, Wish
+from chaos.load.playing import BUSY, BrokenOff, Campaign, Wish
 from chaos.load.shapes import BY_NAME, Shape
 from chaos.rig.cluster import Cluster
 from chaos.rig.ports import free_port
@@ -103,7 +104,7 @@ async def test_a_campaign_is_exact_and_lets_nobody_in_who_may_not(
     if name != "dedup":
         assert (_statuses(tmp_path, "tampered"), _statuses(tmp_path, "denied")) == ({401}, {403})
     told = _campaign(tmp_path)
-    assert (told["name"], told["own"], told["exit"]) == (name, True, 0)
+    assert (told["name"], told["own"], told["exit"], told["findings"]) == (name, True, 0, [])
     assert told["phases"][-1]["end"] == pytest.approx(told["started"] + shape.seconds)
     samples = list(read(tmp_path / "samples.jsonl"))
     assert samples[-1]["gateways"][0]["cpu_seconds"] > samples[0]["gateways"][0]["cpu_seconds"]
@@ -185,7 +186,7 @@ async def _stand_in(slowness: float) -> AsyncIterator[Place]:
         return web.json_response({"alerts": []}, status=202)
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(text="gateway_unconfirmed_alerts 0\n")
+        return web.Response(text="".join(f"{name} 0\n" for name in BUSY))
 
     app, url = web.Application(), f"http://127.0.0.1:{(port := free_port())}"
     app.add_routes([web.post("/v1/webhooks/prometheus", slowly), web.get("/metrics", metrics)])
@@ -217,6 +218,20 @@ async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: 
     assert lines[-1]["at"] - lines[0]["at"] < _shape("dedup").seconds + 2
 
 
+async def test_what_is_found_wrong_is_in_the_folder_and_fails_its_report(tmp_path: Path) -> None:
+    """Something that takes every webhook lets in who is denied; without a token nobody is tampered with."""
+    async with _stand_in(0.0) as place:
+        findings = await _played("spike", place, tmp_path)
+
+    assert len(findings) == 1
+    assert re.fullmatch(r"\d+ webhooks of the kind denied were answered 202, and not 403", findings[0])
+    told = _campaign(tmp_path)
+    assert (told["findings"], told["exit"]) == (findings, 1)
+    assert "tampered" not in told["mix"]
+    verdict = proof.write(tmp_path)
+    assert (verdict.passed, verdict.findings) == (False, findings)
+
+
 async def test_where_no_faults_can_be_injected_a_window_of_them_is_broken_off(tmp_path: Path) -> None:
     async with _stand_in(0.0) as place:
         with pytest.raises(BrokenOff, match="faults could not be injected"):
@@ -241,6 +256,8 @@ def test_only_locusts_own_processes_import_locust() -> None:
         (["spike", "--scale", "2"], 2, "at most 1"),
         (["spike", "--duration", "soon"], 2, "expected a time"),
         (["spike", "--metrics", "http://127.0.0.1:1"], 2, "are for --gateway"),
+        (["spike", "--kubeconfig", "kubeconfig"], 2, "are for --gateway"),
+        (["--help"], 0, "GATEWAY_URL never is"),
     ],
 )
 def test_what_cannot_be_meant_is_said_at_once(arguments: list[str], code: int, said: str) -> None:
@@ -249,11 +266,16 @@ def test_what_cannot_be_meant_is_said_at_once(arguments: list[str], code: int, s
         capture_output=True,
         text=True,
         check=False,
-        env={key: found for key, found in os.environ.items() if not key.startswith("GATEWAY_")},
+        # What is loaded has to be named: the variable alone names nothing.
+        env={**_without_gateways(), "GATEWAY_URL": "http://127.0.0.1:1"},
     )
 
     assert done.returncode == code
-    assert said in done.stdout + done.stderr
+    assert said in " ".join((done.stdout + done.stderr).split())
+
+
+def _without_gateways() -> dict[str, str]:
+    return {key: found for key, found in os.environ.items() if not key.startswith("GATEWAY_")}
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:

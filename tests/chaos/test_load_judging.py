@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chaos.load.judging import judged
+from chaos.load.judging import judged, summary
+from chaos.load.playing import BUSY
+from chaos.load.proof.spread import Spread
+from chaos.load.sampling import quiet
 
 CLEAN = {"exit": 0, "clean": True}
 
@@ -53,3 +56,43 @@ def test_a_campaign_that_sent_nothing_has_shown_nothing(tmp_path: Path) -> None:
     (tmp_path / "requests.jsonl").write_text("")
 
     assert judged(tmp_path, CLEAN) == ["nothing was sent"]
+
+
+def _timed(count: int) -> list[dict[str, object]]:
+    return [
+        {**_line("new", 201, number=number), "ms": float(number), "lag_ms": 0.5} for number in range(count)
+    ]
+
+
+def test_a_summary_has_the_quantiles_of_the_report_and_none_of_too_few(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in _timed(150)))
+    spread = Spread.of(float(number) for number in range(150))
+    told = ", ".join(f"p{share * 100:g} {spread.quantile(share):.1f}" for share in (0.5, 0.95, 0.99))
+
+    assert f"new            150 ms {told}, max 149.0" in summary(tmp_path)
+    (tmp_path / "requests.jsonl").write_text("".join(json.dumps(line) + "\n" for line in _timed(30)))
+    assert "new             30 ms p50 14.0, p95 28.0, p99 –, max 29.0" in summary(tmp_path)
+
+
+def test_a_summary_of_nothing_is_one(tmp_path: Path) -> None:
+    (tmp_path / "requests.jsonl").write_text("")
+
+    assert summary(tmp_path) == ["0 attempts: ", "lag              0 ms p50 –, p95 –, p99 –, max –"]
+
+
+ALL_DONE = dict.fromkeys(BUSY, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gateways", "settled"),
+    [
+        ([ALL_DONE, ALL_DONE], True),
+        ([ALL_DONE, {**ALL_DONE, BUSY[0]: 1.0}], False),
+        ([ALL_DONE, {}], False),
+        ([dict.fromkeys(BUSY[1:], 0.0)], False),
+    ],
+)
+def test_a_gateway_whose_metrics_cannot_be_read_is_not_taken_for_one_that_is_done(
+    gateways: list[dict[str, float]], *, settled: bool
+) -> None:
+    assert quiet({"gateways": [{"metrics": one} for one in gateways]}, BUSY) == settled

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from chaos.load import filling
 from chaos.load.entries import Attempt, Writer, merge
 from chaos.load.mix import DEDUPLICATION, MIXED, STORM_ALERTS, Kind, Mix, Turn
 from chaos.load.plan import Plan, spoiled
+from chaos.load.retrying import pause
 from gateway.cli.sentlog import read
+from gateway.intake import recent
 
 
 def _turns(
@@ -91,25 +97,52 @@ def test_a_spoiled_credential_differs_in_one_character_of_its_last_part(token: s
         assert token.rfind(".") < changed[0] < len(token) - 1
 
 
-def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
-    plan = Plan(
-        campaign="spike",
-        scale=0.5,
-        duration=None,
-        seed=1,
-        tag="t",
-        folder=str(tmp_path),
-        workers=2,
-        urls=("http://one", "http://two"),
-        tokens=("a", "b"),
-        namespace="load",
-        denied="kube-system",
-        repeated_for=40.0,
-        retried_for=300.0,
-    )
-    plan.write(tmp_path / "plan.json")
+PLAN = Plan(
+    campaign="spike",
+    scale=0.5,
+    duration=None,
+    seed=1,
+    tag="t",
+    folder="folder",
+    workers=2,
+    urls=("http://one", "http://two"),
+    tokens=("a", "b"),
+    namespace="load",
+    denied="kube-system",
+    repeated_for=40.0,
+    retried_for=300.0,
+)
 
-    assert Plan.read(tmp_path / "plan.json") == plan
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
+    PLAN.write(tmp_path / "plan.json")
+
+    assert Plan.read(tmp_path / "plan.json") == PLAN
+
+
+def test_without_a_credential_nothing_is_tampered_with_and_as_many_more_are_new() -> None:
+    plan = replace(PLAN, tokens=())
+    kinds = Counter(turn.kind for turn in plan.mix(1e9).turns(plan.shape.due()))
+
+    assert (PLAN.shares, plan.shares[Kind.NEW]) == (MIXED, MIXED[Kind.NEW] + MIXED[Kind.TAMPERED])
+    assert sum(plan.shares.values()) == 100
+    assert Kind.TAMPERED not in plan.shares.keys() | kinds.keys()
+    assert replace(plan, campaign="dedup").shares == DEDUPLICATION
+
+
+@given(st.integers(1, 50), st.floats(0.5, 1.5), st.floats(-100, 300))
+def test_no_pause_goes_on_past_the_time_at_which_a_delivery_is_given_up(
+    number: int, part: float, left: float
+) -> None:
+    found = pause(number, part, left)
+
+    usual = min(60.0, 0.5 * 1.5 ** (number - 1))
+    assert found == (None if usual * part > left else usual * part)
+
+
+def test_a_soak_fills_as_many_places_as_a_gateway_has_for_labels() -> None:
+    """Two dictionaries of `MOST` take turns; one place fewer, and what is left to fill grows like a leak."""
+    assert filling.PLACES == 2 * recent.MOST
 
 
 def _attempt(turn: Turn, number: int, status: int, **more: object) -> Attempt:

@@ -17,10 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos.load import proof
+from chaos.load.mix import REFUSED
 from chaos.load.proof import breakers
+from chaos.load.proof.answers import due, retryable
 from chaos.load.proof.figures import Figure, Unit
-from chaos.load.proof.folder import Campaign, Injection
+from chaos.load.proof.folder import Attempt, Campaign, Injection
 from chaos.load.proof.spread import Spread
+from chaos.load.retrying import is_final
 from tests.chaos.campaigns import Made
 from tests.chaos.test_reports import LOOK
 
@@ -131,7 +134,7 @@ def test_phases_are_told_apart_and_held_against_the_plan(tmp_path: Path) -> None
         ("ramp", 1250, 1000),
         ("hold", 1250, 1000),
     ]
-    assert {one["of the plan"] for one in phases} == {0.8}
+    assert {one["of the plan, in time"] for one in phases} == {0.8}
     assert {one["webhooks a second"] for one in phases} == {20.0}
 
 
@@ -139,6 +142,56 @@ def test_a_campaign_passes_when_nothing_is_missed_and_its_audit_is_exact(tmp_pat
     assert proof.write(GOOD.write(tmp_path / "good")).passed
     assert not proof.write(replace(GOOD, quick=100.0).write(tmp_path / "slow")).passed
     assert not proof.write(replace(GOOD, audited=False).write(tmp_path / "unaudited")).passed
+
+
+def test_what_the_campaign_found_wrong_fails_its_report_and_is_in_every_form_of_it(tmp_path: Path) -> None:
+    findings = ["3 deliveries were given up", "gateway0 fell"]
+    verdict = proof.write(replace(GOOD, findings=findings).write(tmp_path))
+
+    assert not verdict.passed
+    assert verdict.lines[:2] == [f"FAIL {one}" for one in findings]
+    text, page = (tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()
+    for one in findings:
+        assert f"Found wrong: {one}." in text
+        assert f"Found wrong: {one}." in page
+    assert 'class="banner missed"' in page
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["passed"], report["findings"]) == (False, findings)
+    assert "the campaign itself failed" in report["headline"]
+
+
+def test_a_folder_of_before_findings_were_noted_has_none(tmp_path: Path) -> None:
+    assert proof.write(replace(GOOD, findings=None).write(tmp_path)).passed
+
+
+def test_an_alert_in_an_accepted_webhook_is_not_called_accepted(tmp_path: Path) -> None:
+    """Resolved ones are in there; what the audit calls accepted are occurrences."""
+    proof.write(GOOD.write(tmp_path))
+    text = (tmp_path / "report.md").read_text()
+
+    assert "alerts in accepted webhooks." in text
+    assert "| alerts in accepted webhooks |" in text
+    assert re.search(r"alerts accepted(?!, at (least|most))", text) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "again"), [(0, True), (500, True), (503, True), (429, False), (401, False)]
+)
+def test_an_answer_asks_to_be_tried_again_where_the_sender_does_so(status: int, *, again: bool) -> None:
+    one = Attempt(at=0.0, kind="new", id="w", status=status, ms=1.0)
+
+    assert (retryable(one), is_final(status)) == (again, not again)
+
+
+@pytest.mark.parametrize("kind", [*REFUSED, "new", "a kind of tomorrow"])
+def test_what_is_due_is_the_refusal_of_the_kind_or_else_2xx(kind: str) -> None:
+    statuses = {
+        status
+        for status in (0, 201, 202, 401, 403, 404, 503)
+        if due(Attempt(at=0.0, kind=kind, id="w", status=status, ms=1.0))
+    }
+
+    assert statuses == ({REFUSED[kind]} if kind in REFUSED else {201, 202})
 
 
 def test_with_injections_limits_for_times_without_faults_are_shown_and_not_judged(tmp_path: Path) -> None:
@@ -250,7 +303,7 @@ OTHER = replace(
     through=7,
     odd=(0, 202, 400, 401, 403),
     gateways=2,
-    planned=1.2,
+    planned=1.01,
     injections=[("redis-errors-20", 25, 55), ("k8s-429", 60, 71)],
     opened=[("redis", 27, 58), ("k8s_api", 62, 70), ("redis", 100, 101), ("redis", 103, 105)],
     changes=9,
@@ -304,10 +357,23 @@ def test_slopes_of_a_load_that_was_not_steady_for_long_are_not_shown(tmp_path: P
     assert set(rows[1200.0]) == set(rows[100.0]) == {None}
 
 
-def test_the_sender_that_falls_behind_is_told(tmp_path: Path) -> None:
-    proof.write(replace(GOOD, planned=1.3).write(tmp_path))
+@pytest.mark.parametrize(
+    ("made", "part"), [(replace(GOOD, planned=1.3), "76.92 %"), (replace(GOOD, late=0.05), "95.00 %")]
+)
+def test_where_the_sender_fell_behind_no_speed_is_judged(made: Made, part: str, tmp_path: Path) -> None:
+    """Every turn is sent, however late: what came late was no part of the load that was planned."""
+    found = targets(made, tmp_path)
 
-    assert "The sender fell behind and sent 76.92 % of the plan." in (tmp_path / "report.md").read_text()
+    said = f"he sender fell behind: {part} of the plan was sent within 1 s of when it was due"
+    assert f"T{said}." in (tmp_path / "report.md").read_text()
+    for one in found.values():
+        assert (said in one["note"]) == (one["group"] == "speed")
+        if one["group"] == "speed":
+            assert (one["outcome"], one["measured"]) == ("not measured", None)
+
+
+def test_a_few_late_webhooks_are_no_reason_to_judge_nothing(tmp_path: Path) -> None:
+    assert targets(replace(GOOD, late=0.01), tmp_path)["overhead_p50"]["outcome"] == "met"
 
 
 # --- when breakers open
@@ -402,6 +468,9 @@ def test_the_command_tells_each_target_and_ends_with_the_verdict(tmp_path: Path)
     assert done.returncode == 1
     assert "✗ alerts that the audit finds lost or counted twice: 2 (= 0)" in done.stdout
     assert run(tmp_path).returncode == 2
+    fell = replace(GOOD, findings=["gateway0 fell"]).write(tmp_path / "fell")
+    done = run(fell)
+    assert (done.returncode, "FAIL gateway0 fell" in done.stdout) == (1, True)
 
 
 def test_in_a_browser_the_texts_of_the_pictures_stay_apart_and_within(chromium: Path, tmp_path: Path) -> None:

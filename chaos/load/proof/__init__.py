@@ -53,6 +53,7 @@ def to_json(document: Document) -> dict[str, Any]:
         "version": facts.version,
         "passed": document.verdict.passed,
         "headline": document.headline,
+        "findings": list(document.verdict.findings),
         "targets": [one.to_json() for one in document.results],
         "sections": {one.key: one.to_json() for one in document.sections},
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from chaos.load.mix import REFUSED, Kind
 from chaos.load.proof.folder import Attempt
+from chaos.load.retrying import is_final
 
 WAITING = frozenset({"created", "queued", "mixed"})
 """Outcomes for which the answer waits until the request exists, or `server.ack_wait` is over."""
@@ -18,16 +20,15 @@ def accepted(one: Attempt) -> bool:
 
 def due(one: Attempt) -> bool:
     """2xx, or the refusal that this webhook had to get: 401 for false credentials, `denied` for what policy denies."""
-    if one.kind == "tampered":
-        return one.status == 401
-    if one.kind == "denied":
-        return one.status == 403 or (accepted(one) and one.outcome == "denied")
-    return accepted(one)
+    refusal = REFUSED.get(one.kind)
+    if refusal is None:
+        return accepted(one)
+    return one.status == refusal or (one.kind == Kind.DENIED and accepted(one) and one.outcome == "denied")
 
 
 def retryable(one: Attempt) -> bool:
-    """No answer, 429 or 5xx: a sender tries again."""
-    return one.status in (0, 429) or one.status >= 500
+    """No answer or 5xx: a sender tries again."""
+    return not is_final(one.status)
 
 
 def waits(one: Attempt) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 from chaos.load.proof import Unreadable, write
 
 EPILOG = (
-    "Exit code 0: every target that was measured is met and the audit exact; 1: not; 2: no such campaign."
+    "Exit code 0: every target that was measured is met, the audit exact, and nothing else was found wrong when the "
+    "campaign ended; 1: not; 2: no such campaign."
 )
 
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes the report of each folder, tells each target, and returns the exit code."""
+    """Writes the report of each folder, tells each finding and target, and returns the exit code."""
     folders: list[Path] = options.folder
     passed = True
     for folder in folders:

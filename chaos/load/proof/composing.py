@@ -15,7 +15,7 @@ from chaos.load.proof.verdict import Outcome, Result, Verdict
 def compose(campaign: Campaign) -> Document:
     """The whole report. Raises `Unreadable` for a part that is spoiled."""
     results = [part for made in (latency, reliability, access, growth) for part in made.results(campaign)]
-    verdict = Verdict(results)
+    verdict = Verdict(results, campaign.facts.findings)
     return Document(
         facts=campaign.facts,
         headline=_headline(verdict),
@@ -36,6 +36,8 @@ def _headline(verdict: Verdict) -> str:
         return "No target was measured"
     if missed:
         return f"{len(missed)} of {judged} measured targets {'is' if len(missed) == 1 else 'are'} missed"
+    if verdict.findings:
+        return f"{judged} targets are met, but the campaign itself failed"
     return (
         f"All {judged} targets that this campaign measures are met"
         if verdict.passed
@@ -50,11 +52,12 @@ def _summary(campaign: Campaign, verdict: Verdict) -> list[str]:
         rate = Figure(len(campaign.webhooks) / campaign.seconds if campaign.seconds else None, Unit.RATE)
         found.append(
             f"{len(campaign.webhooks):,} webhooks in {Figure(campaign.seconds, Unit.SECONDS)} ({rate} on average); "
-            f"{alerts(taken):,} alerts accepted."
+            f"{alerts(taken):,} alerts in accepted webhooks."
         )
     part = throughput.kept_up(campaign)
     if part is not None and part < throughput.BEHIND:
-        found.append(f"The sender fell behind and sent {Figure(part, Unit.SHARE)} of the plan.")
+        found.append(f"The sender fell behind: {throughput.told(part)}.")
+    found += [f"Found wrong: {one}." for one in verdict.findings]
     found += [
         f"Missed: {one.title}: {one.measured} instead of {one.bound}." for one in verdict.of(Outcome.MISSED)
     ]

@@ -73,6 +73,8 @@ class Facts(msgspec.Struct, frozen=True):
     injections: list[Injection] = []
     mix: dict[str, float] = {}
     workers: int = 1
+    findings: list[str] = []
+    """What was wrong when it ended, in words, whatever the figures are."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

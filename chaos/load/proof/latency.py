@@ -1,7 +1,8 @@
 """How long answers take: from sending a webhook until its answer, as the sender measured it.
 
 The overhead of the gateway is that of answers which no write to Kubernetes holds up. A new alert's answer waits for
-its request to exist, up to `server.ack_wait`; it is a figure of its own.
+its request to exist, up to `server.ack_wait`; it is a figure of its own. Where the sender fell behind, none of them is
+a figure of the load that was planned, and no target is judged.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from chaos.load.proof.document import Cell, Section, Table
 from chaos.load.proof.figures import Figure, Unit
 from chaos.load.proof.folder import Attempt, Campaign
 from chaos.load.proof.spread import FEWEST, Spread
+from chaos.load.proof.throughput import BEHIND, kept_up, told
 from chaos.load.proof.timeline import during, latencies
 from chaos.load.proof.verdict import Bound, Result, Target
 
@@ -55,6 +57,9 @@ def results(campaign: Campaign) -> list[Result]:
     targets = [*OVERHEAD.values(), NEW, GAIN]
     if campaign.attempts is None:
         return [one.missing("requests.jsonl is missing") for one in targets]
+    part = kept_up(campaign)
+    if part is not None and part < BEHIND:
+        return [one.missing(f"the sender fell behind: {told(part)}") for one in targets]
     quick = spread(one for one in campaign.attempts if at_once(one))
     fresh = spread(one for one in campaign.attempts if waits(one))
     found = [_overhead(campaign, share, quick) for share in LIMITS]

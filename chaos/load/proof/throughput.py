@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 
 from chaos.load.proof.answers import accepted, alerts, due, firsts
 from chaos.load.proof.document import Cell, Section, Table
-from chaos.load.proof.figures import Figure, Unit
+from chaos.load.proof.figures import Figure, Unit, round_figure
 from chaos.load.proof.folder import Attempt, Campaign, Phase
 from chaos.load.proof.spread import Spread, share
 from chaos.load.proof.timeline import busiest, rates
 
 BEHIND = 0.98
-"""A sender that sent less than this share of what was planned did not keep up."""
+"""A sender that sent less than this share of what was planned in time did not keep up."""
+LATE = 1000.0
+"""Milliseconds after which a webhook is no longer sent when it was due: the sender sends every turn, however late."""
 
 
 def planned(campaign: Campaign) -> float | None:
@@ -26,9 +28,22 @@ def sent(campaign: Campaign) -> int:
 
 
 def kept_up(campaign: Campaign) -> float | None:
-    """The share of what was planned that was sent; None where either is unknown."""
+    """The share of what was planned that was sent in time; None where either is unknown."""
     wanted = planned(campaign)
-    return None if not wanted or campaign.webhooks is None else sent(campaign) / wanted
+    if not wanted or campaign.webhooks is None:
+        return None
+    return sum(map(in_time, firsts(campaign.webhooks))) / wanted
+
+
+def in_time(first: Attempt) -> bool:
+    """Whether a first attempt was sent when it was due; one that does not tell how late it was counts as such."""
+    return first.lag_ms is None or first.lag_ms <= LATE
+
+
+def told(part: float) -> str:
+    """What `kept_up` says, in words."""
+    late = round_figure(Figure(LATE / 1000, Unit.SECONDS))
+    return f"{Figure(part, Unit.SHARE)} of the plan was sent within {late} of when it was due"
 
 
 def section(campaign: Campaign) -> Section:
@@ -44,7 +59,7 @@ def section(campaign: Campaign) -> Section:
         (
             f"{len(first):,} webhooks with {alerts(first):,} alerts in {Figure(campaign.seconds, Unit.SECONDS)}: "
             f"{rate} on average, {peak} in the busiest second. "
-            f"{len(good):,} were answered as was due, and {alerts(taken):,} alerts accepted."
+            f"{len(good):,} were answered as was due, and {alerts(taken):,} alerts were in accepted webhooks."
         )
     ]
     part = kept_up(campaign)
@@ -52,9 +67,7 @@ def section(campaign: Campaign) -> Section:
         fell = (
             "The sender fell behind: figures are those of less load than planned. " if part < BEHIND else ""
         )
-        sentences.append(
-            f"{fell}The sender sent {Figure(part, Unit.SHARE)} of the webhooks that the plan asks for."
-        )
+        sentences.append(f"{fell}{told(part)}.")
     tables = [
         Table(
             "all",
@@ -63,10 +76,11 @@ def section(campaign: Campaign) -> Section:
             [
                 ("webhooks planned", Figure(planned(campaign))),
                 ("webhooks sent", Figure(len(first))),
+                ("webhooks sent in time", Figure(sum(map(in_time, first)))),
                 ("attempts", Figure(len(campaign.attempts or ()))),
                 ("webhooks answered as was due", Figure(len(good))),
                 ("alerts sent", Figure(alerts(first))),
-                ("alerts accepted", Figure(alerts(taken))),
+                ("alerts in accepted webhooks", Figure(alerts(taken))),
                 ("webhooks a second, on average", rate),
                 ("webhooks in the busiest second", peak),
                 *_late(first),
@@ -79,7 +93,7 @@ def section(campaign: Campaign) -> Section:
             "lasted",
             "planned",
             "sent",
-            "of the plan",
+            "of the plan, in time",
             "answered as was due",
             "webhooks a second",
         )
@@ -106,7 +120,7 @@ def _by_phase(campaign: Campaign) -> Iterable[Sequence[Cell]]:
             Figure(seconds, Unit.SECONDS),
             Figure(round(_due(phase))),
             Figure(len(within)),
-            Figure(share(len(within), _due(phase)), Unit.SHARE),
+            Figure(share(sum(in_time(tries[0]) for tries in within), _due(phase)), Unit.SHARE),
             Figure(sum(due(tries[-1]) for tries in within)),
             Figure(len(within) / seconds if seconds else None, Unit.RATE),
         )

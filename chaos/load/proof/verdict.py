@@ -116,20 +116,21 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All targets of one campaign."""
+    """All targets of one campaign, and what was found wrong with it besides."""
 
     results: Sequence[Result]
+    findings: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
-        """Nothing is missed, and the audit, with which every campaign ends, was done and found nothing."""
+        """Nothing is missed or found wrong, and the audit, with which every campaign ends, was done and is exact."""
         audited = any(one.key == "audit" and one.outcome is Outcome.MET for one in self.results)
-        return audited and not self.of(Outcome.MISSED)
+        return audited and not self.of(Outcome.MISSED) and not self.findings
 
     @property
     def lines(self) -> list[str]:
-        """One for each target, for a terminal."""
-        return [one.line for one in self.results]
+        """One for each finding and each target, for a terminal."""
+        return [*(f"FAIL {one}" for one in self.findings), *(one.line for one in self.results)]
 
     def of(self, outcome: Outcome) -> list[Result]:
         return [one for one in self.results if one.outcome is outcome]
