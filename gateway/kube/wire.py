@@ -130,6 +130,10 @@ class Line(asyncio.Protocol):
         self._lines.discard(self)
         if self in self._idle:
             self._idle.remove(self)
+        # Both refer to this line. In a circle they would wait for the garbage collector, which comes rarely, and with
+        # TLS a connection holds more than 300 KiB.
+        self._transport = None
+        del self._parser
         answer = self._answer
         if answer is None or answer.done():
             return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -181,6 +184,37 @@ async def test_a_connection_that_the_server_closed_is_forgotten_and_not_used_aga
     await eventually(lambda: wire.connections == 0, "the end of the connection to be seen")
     assert (await wire.exchange("GET", "/", {})).body == b"ok"
     assert server.connections == 2
+
+
+async def test_a_connection_that_ended_leaves_nothing_for_the_garbage_collector(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def script(_: bytes, writer: asyncio.StreamWriter, number: int) -> None:
+        writer.write(FINE)
+        if number % 2:
+            await writer.drain()
+            writer.close()
+
+    lines: list[weakref.ref[Line]] = []
+
+    class Watched(Line):
+        def __init__(self, *parts: Any) -> None:
+            super().__init__(*parts)
+            lines.append(weakref.ref(self))
+
+    monkeypatch.setattr(module, "Line", Watched)
+    wire, _ = await start(script)
+    gc.collect()
+    gc.disable()
+    try:
+        await wire.exchange("GET", "/", {})
+        await eventually(lambda: wire.connections == 0, "the server's end of the first")
+        await wire.exchange("GET", "/", {})
+        await wire.close()
+        await eventually(lambda: not any(line() for line in lines), "both to be gone")
+        assert len(lines) == 2
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
