@@ -22,32 +22,41 @@ async def in_time(call: Awaitable[_T], seconds: float) -> _T:
 
     Raises TimeoutError; the call is cancelled then, and its connection with it.
     """
-    loop = asyncio.get_running_loop()
     task = asyncio.ensure_future(call)
-    turns = GRACE_TURNS
-    expired = False
-
-    def fire() -> None:
-        nonlocal turns, expired
-        if task.done():
-            return
-        if turns > 0:
-            turns -= 1
-            loop.call_soon(fire)
-            return
-        expired = True
-        task.cancel()
-
-    timer = loop.call_later(seconds, fire)
+    limit = _Limit(task)
+    timer = asyncio.get_running_loop().call_later(seconds, limit.fire)
     try:
         return await task
     except asyncio.CancelledError:
-        if expired and not _cancelled_from_outside():
+        if limit.expired and not _cancelled_from_outside():
             raise TimeoutError(f"no answer within {seconds * 1000:g} ms") from None
         task.cancel()
         raise
     finally:
         timer.cancel()
+
+
+class _Limit:
+    """What happens when the time is over. No function within `in_time`: one that names itself is a circle, which would
+    keep every reply until the garbage collector comes.
+    """
+
+    __slots__ = ("_task", "_turns", "expired")
+
+    def __init__(self, task: asyncio.Future[_T]) -> None:
+        self._task = task
+        self._turns = GRACE_TURNS
+        self.expired = False
+
+    def fire(self) -> None:
+        if self._task.done():
+            return
+        if self._turns > 0:
+            self._turns -= 1
+            asyncio.get_running_loop().call_soon(self.fire)
+            return
+        self.expired = True
+        self._task.cancel()
 
 
 def _cancelled_from_outside() -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 
 import pytest
 
@@ -55,3 +57,21 @@ async def test_a_cancellation_from_outside_stays_one() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_call_leaves_nothing_for_the_garbage_collector() -> None:
+    class Reply:
+        """What can be watched."""
+
+    async def call() -> Reply:
+        await asyncio.sleep(0)
+        return Reply()
+
+    gc.collect()
+    gc.disable()
+    try:
+        reply = weakref.ref(await in_time(call(), 1.0))
+        await asyncio.sleep(0)
+        assert reply() is None
+    finally:
+        gc.enable()
