@@ -272,14 +272,18 @@ class Writer:
     def place(
         self, namespace: str, alertname: str, fingerprint: str, generation: int, turn: _Turn | None = None
     ) -> RequestRef:
-        """Where the request of a generation is stored, as far as can be told before it is."""
-        namespace = self.home(namespace, homeless=turn is not None and turn.homeless)
+        """Where the request of a generation is stored, as far as can be told before it is.
+
+        A turn tries the namespace in any case: it may have been created a moment ago, and be unknown here.
+        """
+        homeless = turn.homeless if turn is not None else self._spaces.exists(namespace) is False
+        namespace = self.home(namespace, homeless=homeless)
         digits = turn.digits if turn is not None else objects.DIGITS
         return RequestRef(namespace, objects.request_name(alertname, fingerprint, generation, digits))
 
     def home(self, namespace: str, *, homeless: bool) -> str:
-        """Where requests of alerts of this namespace go; `homeless`: it was just seen not to exist."""
-        if homeless or not objects.is_namespace(namespace) or self._spaces.exists(namespace) is False:
+        """Where requests of alerts of this namespace go; `homeless`: it does not exist."""
+        if homeless or not objects.is_namespace(namespace):
             return self._fallback_namespace
         return namespace
 

@@ -1,8 +1,8 @@
 """Which namespaces exist, and which environment each says it belongs to; kept up to date by a reflector.
 
 Asked on the way of every new alert, so it answers from memory, and "not known" where it cannot: before the
-first list, or where the gateway may not read namespaces at all. Nothing depends on it being right: a
-namespace that vanished a moment ago shows in the answer to the write.
+first list, or where the gateway may not read namespaces at all. No request's place depends on it being right: whether
+a namespace came or went a moment ago shows in the answer to the write.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from chaos.rig.waiting import eventually, wait_until
 from gateway.dev.cluster import EmbeddedCluster
 from tests.integration.sight import count_of, fires, send, send_one, settled
 from tests.integration.test_kubernetes_access import Grants, component, grants, user_access
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway, require
 
 __all__ = ["grants"]
@@ -99,7 +100,8 @@ async def test_without_the_permission_alerts_are_taken_and_nothing_is_amiss(
     grants: Grants, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     grants.everywhere("get", "list", "watch", "create", "patch")
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=IMMEDIATE)
+    settings = {**IMMEDIATE, **STEADY}
+    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=settings)
     await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
     for number in range(10):
         send_one(gateway, fires(namespace, f"pod-{number}"))

@@ -46,6 +46,7 @@ async def test_each_terminal_phase_leads_to_a_next_request_that_names_the_one_be
     gateway: GatewayProcess, cluster: Api, namespace: str
 ) -> None:
     firsts = {phase: send_one(gateway, fires(namespace, phase.lower())) for phase in TERMINAL}
+    await requests_of(cluster, namespace, len(TERMINAL))
     for phase, first in firsts.items():
         cluster.set_phase(namespace, name_of(first), phase)
         send_one(gateway, fires(namespace, phase.lower()))  # at once, whatever the watch has shown by now
@@ -69,6 +70,7 @@ async def test_a_phase_on_the_way_closes_nothing(
     gateway: GatewayProcess, cluster: Api, namespace: str
 ) -> None:
     first = send_one(gateway, fires(namespace))
+    await requests_of(cluster, namespace, 1)
     for phase in ("Pending", "Processing", "Executing"):
         cluster.set_phase(namespace, name_of(first), phase)
         assert send_one(gateway, fires(namespace))["outcome"] == "duplicate"
@@ -245,6 +247,31 @@ def vanishing(cluster: Api) -> Iterator[str]:
     cluster.create_namespace(name)
     yield name
     cluster.remove_namespace(name)
+
+
+@pytest.fixture
+def late(cluster: Api) -> Iterator[str]:
+    """A namespace that the test creates."""
+    name = f"test-{os.urandom(5).hex()}"
+    yield name
+    cluster.remove_namespace(name)
+
+
+async def test_a_namespace_of_which_the_gateway_has_not_heard_yet_gets_its_requests(
+    start_gateway: StartGateway,
+    start_fault_proxy: StartFaultProxy,
+    redis_server: RedisServer,
+    cluster: Api,
+    late: str,
+) -> None:
+    proxy = start_fault_proxy(cluster)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=PATIENT)
+    await eventually(lambda: '"what": "namespaces"' in gateway.log(), "the namespaces to be listed")
+    proxy.set_rules([Rule(Fault.FREEZE)])
+    cluster.create_namespace(late)
+    send_one(gateway, fires(late))
+    (request,) = await requests_of(cluster, late, 1)
+    assert count_of(request) == 1
 
 
 async def test_an_alert_without_a_namespace_that_exists_goes_to_the_fallback_with_its_origin_kept(
