@@ -96,7 +96,8 @@ async def test_a_campaign_is_exact_and_lets_nobody_in_who_may_not(
     print("\n".join(said + summary(tmp_path)))
 
     assert findings == []
-    assert _written(tmp_path) >= FILES
+    # Of ten requests in six seconds it may be that none has been deleted yet.
+    assert _written(tmp_path) >= FILES - ({"gone.jsonl"} if name == "dedup" else set())
     audit = json.loads((tmp_path / "audit.json").read_text())
     assert (audit["exit"], audit["clean"], audit["accepted"]["low"] > 0) == (0, True, True)
     firsts = [line for line in read(tmp_path / "requests.jsonl") if line["attempt"] == 1]
