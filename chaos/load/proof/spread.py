@@ -52,5 +52,5 @@ def share(part: float, whole: float) -> float | None:
 
 
 def at_worst(failures: int, trials: int) -> float:
-    """The share of failures that the truth is below, with 95 % confidence."""
-    return upper_bound(failures, trials)
+    """The share of failures that the truth is below, with 95 % confidence; rounded up to a hundredth of a percent."""
+    return math.ceil(upper_bound(failures, trials) * 10_000) / 10_000
