@@ -48,19 +48,25 @@ _SECRET_NAME: Final = re.compile(rf"(?i:(?:{_NAMES})s?)\Z")
 
 def redacted(text: str) -> str:
     """The text with `HIDDEN` in the place of each secret; what says which one it was stays. Takes linear time."""
-    return _known(text) if len(text) <= SHORT else _SECRET.sub(_hidden, text)
+    return _redacted_before(text) if len(text) <= SHORT else _redacted(text)
 
 
-@lru_cache(maxsize=256)
-def _known(text: str) -> str:
-    """What is short is often said again: the sentences of this program, above all."""
+def is_secret(name: str) -> bool:
+    """Whether what stands under this name is not to be shown, whatever it looks like."""
+    return _judged_before(name) if len(name) <= SHORT else _names_secret(name)
+
+
+def _redacted(text: str) -> str:
     return _SECRET.sub(_hidden, text)
 
 
-@lru_cache(maxsize=1024)
-def is_secret(name: str) -> bool:
-    """Whether what stands under this name is not to be shown, whatever it looks like."""
+def _names_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
+
+
+# What is short is often said again: the names and sentences of this program, above all. What is long is not kept.
+_redacted_before = lru_cache(maxsize=256)(_redacted)
+_judged_before = lru_cache(maxsize=256)(_names_secret)
 
 
 def _hidden(found: re.Match[str]) -> str:

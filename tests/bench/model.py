@@ -23,11 +23,13 @@ from math import ceil
 from rich.console import Console
 from rich.table import Table
 
+from gateway.state.store import WRITE_SPREAD
+
 SENDERS = 2
 """Processes that count the alerts of one problem, where a balancer goes by connections: Alertmanagers keep theirs."""
 SEEN = 600
 """The same where each request goes elsewhere: the alerts of a problem in ten minutes, one a second."""
-COUNTS = 50.0
+COUNTS = 1 / WRITE_SPREAD
 """Writes a second that only count, for which requests take turns."""
 LONGEST_TURN = 60.0
 """Seconds after which a request is counted on, whoever else waits."""

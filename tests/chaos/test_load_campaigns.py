@@ -96,6 +96,7 @@ async def test_a_campaign_is_exact_and_lets_nobody_in_who_may_not(
     print("\n".join(said + summary(tmp_path)))
 
     assert findings == []
+    assert (tmp_path / "gone.jsonl").is_file()
     # Of ten requests in six seconds it may be that none has been deleted yet.
     assert _written(tmp_path) >= FILES - ({"gone.jsonl"} if name == "dedup" else set())
     audit = json.loads((tmp_path / "audit.json").read_text())

@@ -314,13 +314,13 @@ async def test_no_more_connections_than_allowed_are_open_at_once(start: Start) -
 
 @pytest.mark.parametrize("begun", [b"", OK + b"Content-Length: 2\r\n\r\no", OK + b"\r\nhalf of it"])
 async def test_closing_ends_what_is_under_way_and_nothing_begins_after_it(start: Start, begun: bytes) -> None:
-    wire, _ = await start(says(begun))
+    wire, server = await start(says(begun))
     told = asyncio.Event()
     task = asyncio.create_task(wire.exchange("GET", "/", {}, begun=lambda _: told.set()))
     if begun:
         await told.wait()
     else:
-        await eventually(lambda: wire.connections == 1, "the connection")
+        await eventually(lambda: server.requests, "the request")
     await wire.close()
     with pytest.raises((OSError, EOFError)):
         await task
