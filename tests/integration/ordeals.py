@@ -52,7 +52,9 @@ class Load:
         """Of all attempts; 0 where no answer came."""
         self.slowest = 0.0
         self.accepted = 0
-        self._urls = itertools.cycle([one.url + PATH for one in gateways])
+        self.under_way: Counter[str] = Counter()
+        """URL of a gateway → attempts that wait for its answer."""
+        self._urls = itertools.cycle([one.url for one in gateways])
         self._namespace = namespace
         self._writer = Writer(log)
         self._rate = rate
@@ -125,9 +127,10 @@ class Load:
     async def _post(
         self, session: aiohttp.ClientSession, url: str, content: bytes
     ) -> tuple[int, list[dict[str, Any]], bool]:
+        self.under_way[url] += 1
         try:
             async with session.post(
-                url, data=content, headers={"Content-Type": "application/json"}
+                url + PATH, data=content, headers={"Content-Type": "application/json"}
             ) as answer:
                 text = await answer.read()
                 return answer.status, json.loads(text)["alerts"] if answer.status < 300 else [], True
@@ -135,6 +138,8 @@ class Load:
             return 0, [], False
         except (aiohttp.ClientError, TimeoutError):
             return 0, [], True
+        finally:
+            self.under_way[url] -= 1
 
 
 def _now() -> str:

@@ -35,10 +35,11 @@ def rng() -> random.Random:
 
 
 async def kill_again_and_again(
-    replicas: Sequence[GatewayProcess], server: RedisServer, rng: random.Random
+    replicas: Sequence[GatewayProcess], server: RedisServer, load: Load, rng: random.Random
 ) -> int:
     """Any replica at any moment, mostly once it is ready and sometimes while it starts; says how many kills.
 
+    Every other kill waits for a webhook to be under way: left to chance, a whole run may kill between webhooks only.
     In the middle Redis is flushed while a replica is dead, so that only its journal has what only it knew.
     """
     began = time.monotonic()
@@ -49,6 +50,8 @@ async def kill_again_and_again(
             await eventually(victim.ready, f"{victim.name} to be ready", seconds=30)
         # No wait for a condition: the moment is the point.
         await asyncio.sleep(rng.uniform(0.3, 2.5))
+        if kills % 2 == 0:
+            await busy(victim, load)
         victim.kill()
         kills += 1
         if not flushed and time.monotonic() > began + SECONDS / 2:
@@ -58,6 +61,13 @@ async def kill_again_and_again(
         await asyncio.sleep(rng.uniform(0, 0.5))
         victim.start(wait="no")
     return kills
+
+
+async def busy(victim: GatewayProcess, load: Load) -> None:
+    """Until the victim is ready and somebody waits for its answer."""
+    await eventually(victim.ready, f"{victim.name} to be ready", seconds=30)
+    # Looked at in every turn of the loop: what is under way is so for a few milliseconds.
+    await eventually(lambda: load.under_way[victim.url], "a webhook under way", seconds=30, every=0)
 
 
 async def test_two_replicas_killed_again_and_again_and_a_flush_lose_nothing_and_count_nothing_twice(
@@ -82,7 +92,7 @@ async def test_two_replicas_killed_again_and_again_and_a_flush_lose_nothing_and_
     sending = asyncio.create_task(load.run())
     try:
         await eventually(lambda: load.accepted > 100, "some load", seconds=30)
-        kills = await kill_again_and_again(replicas, redis_server, rng)
+        kills = await kill_again_and_again(replicas, redis_server, load, rng)
         for replica in replicas:
             await eventually(replica.ready, f"{replica.name} to be back", seconds=30)
         load.stop()

@@ -67,7 +67,9 @@ async def test_with_redis_down_new_alerts_of_one_webhook_are_one_request_before_
     )
     await settled(gateway)
 
-    assert gateway.metric("gateway_storm_buffer_bypass_total", reason="redis_unavailable") == 5
+    # On a slow machine the breaker may have noticed before the webhook did, and is the reason then.
+    assert gateway.metric("gateway_storm_buffer_bypass_total") == 5
+    assert gateway.metric("gateway_storm_buffer_bypass_total", reason="redis_oom") == 0
     assert gateway.metric("gateway_crds_created_total", source="storm_bypass") == 1
     assert gateway.metric("gateway_crds_created_total") == 3
     assert (
