@@ -1,14 +1,8 @@
-"""Sessions with the API server, configured by kubernetes-asyncio.
+"""Calls to the API server: bytes in, bytes out, and what failed as a `KubeError`.
 
-The library knows in-cluster accounts, kubeconfigs, contexts, exec plugins, OIDC and client certificates, and
-builds a connection pool for them; all that is used as it is. Its calls are not: they turn
-every answer into model classes, and each byte of a body through `json`. Calls here go over connections of our
-own (`wire`), with bytes in and bytes out; watches, and whatever has to pass a proxy, through the library's pool.
-
-Two of its settings are changed. It trusts the environment for every single request, which makes aiohttp read
-a `.netrc` each time and send loopback traffic to a proxy; here a proxy is looked up once, as client-go does.
-And Python 3.13's strict X.509 checks are off, as they are in every other Kubernetes client: many clusters'
-own CAs lack the extensions that they ask for.
+Calls go over connections of our own (`wire`); watches, and whatever has to pass a proxy, through the pool of the
+library that loaded the credentials (`sessions`). Its own calls are not used: they turn every answer into model
+classes, and each byte of a body through `json`.
 
 A breaker, where one is handed in, hears how every call ended; while it is open, calls fail at once. What keeps
 the watched copy up to date goes on all the same (`Call.always`): that is few calls, which wait for nobody and
@@ -23,19 +17,15 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient, Configuration
-from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
 from gateway.errors import (
@@ -46,10 +36,10 @@ from gateway.errors import (
     KubeThrottled,
     KubeUnavailable,
 )
-from gateway.kube.answers import excerpt, translate, translate_failure
+from gateway.kube.answers import translate, translate_failure
 from gateway.kube.observing import NullObserver, Observer, Verb
 from gateway.kube.permissions import Permissions
-from gateway.kube.proxies import proxy_for
+from gateway.kube.sessions import Credentials, Session
 from gateway.kube.spoiling import spared, spoil
 from gateway.kube.wire import Wire
 from gateway.resilience.breakers import Breaker, Outcome
@@ -61,8 +51,6 @@ USER_AGENT = "alert-gateway"
 RELOAD_PAUSE = 5.0
 """Seconds between two attempts to load credentials again, so that a 401 for good starts no exec plugin a
 call."""
-LOADING_LIMIT = 30.0
-"""Seconds that loading the configuration may take; an exec plugin can hang."""
 LARGE_BODY = 512 * 1024
 # A watch only listens, so a peer that vanished is noticed by the kernel's probes or not at all: after about
 # 25 s.
@@ -83,28 +71,6 @@ class Timeouts:
     """For a page of a list."""
     patience: float = 3.0
     """A call that its caller gave up after so long counts as one without an answer."""
-
-
-@dataclass(slots=True, eq=False)
-class _Session:
-    """One loaded configuration; calls that began on it end on it, even if it was replaced meanwhile."""
-
-    api: ApiClient
-    http: aiohttp.ClientSession
-    wire: Wire | None
-    """For everything but streams; None where a proxy has to be passed."""
-    host: str
-    options: dict[str, Any]
-    authorization: dict[str, str] | None
-    """The headers that say who calls; None where they have to be asked for each time."""
-    users: int = 0
-    retired: bool = False
-
-    async def close(self) -> None:
-        if self.wire is not None:
-            await self.wire.close()
-        await self.http.close()
-        await self.api.close()
 
 
 @dataclass(slots=True)
@@ -163,12 +129,10 @@ class Connection:
         self._faults = faults
         self.permissions = Permissions(time.monotonic)
         self.timeouts = timeouts or Timeouts()
-        self._kubeconfig = kubeconfig
-        self._context = context
+        self._credentials = Credentials(kubeconfig, context, environ)
         self._pool = pool
         self._observer = observer or NullObserver()
-        self._environ = environ
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._reloading = asyncio.Lock()
         self._no_reload_before = 0.0
         self.date = ""
@@ -177,7 +141,7 @@ class Connection:
     async def open(self) -> None:
         """Loads the configuration; raises `ConfigurationError` if there is none that can be used."""
         if self._session is None:
-            self._session = await self._load()
+            self._session = await self._credentials.load(pool=self._pool, connect=self.timeouts.connect)
 
     async def close(self) -> None:
         """Closes all connections; calls under way fail with `KubeUnavailable`."""
@@ -213,14 +177,14 @@ class Connection:
         error.
         """
         session = self._current()
-        async with self._using(session):
+        async with session.used():
             response = await self._send_stream(session, call, inactivity)
             try:
                 yield _pieces(response)
             finally:
                 response.close()
 
-    async def _send_stream(self, session: _Session, call: Call, inactivity: float) -> aiohttp.ClientResponse:
+    async def _send_stream(self, session: Session, call: Call, inactivity: float) -> aiohttp.ClientResponse:
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect, sock_read=inactivity)
         with self._observed(call) as seen:
             async with asyncio.timeout(self.timeouts.call):
@@ -235,7 +199,7 @@ class Connection:
                 await self._reload(session)
             raise error
 
-    async def _once(self, session: _Session, call: Call, seconds: float | None) -> bytes:
+    async def _once(self, session: Session, call: Call, seconds: float | None) -> bytes:
         limit = self.timeouts.call if seconds is None else seconds
         with self._observed(call) as seen:
             faults = self._faults
@@ -245,11 +209,11 @@ class Connection:
                 return await self._exchange(session, call, limit, seen)
             return await spoil(blow, lambda: self._exchange(session, call, limit, seen), seen.answered, limit)
 
-    async def _exchange(self, session: _Session, call: Call, limit: float, seen: _Seen) -> bytes:
+    async def _exchange(self, session: Session, call: Call, limit: float, seen: _Seen) -> bytes:
         if session.wire is not None:
             return await self._exchange_directly(session, session.wire, call, limit, seen)
         limits = aiohttp.ClientTimeout(total=limit, sock_connect=self.timeouts.connect)
-        async with self._using(session), await self._request(session, call, limits) as response:
+        async with session.used(), await self._request(session, call, limits) as response:
             seen.code = response.status
             self.date = response.headers.get("Date", "")
             body = await response.read()
@@ -258,9 +222,9 @@ class Connection:
             raise translate(response.status, body, response.headers)
 
     async def _exchange_directly(
-        self, session: _Session, wire: Wire, call: Call, limit: float, seen: _Seen
+        self, session: Session, wire: Wire, call: Call, limit: float, seen: _Seen
     ) -> bytes:
-        async with self._using(session):
+        async with session.used():
             headers = await self._headers(session, call)
             async with asyncio.timeout(limit):
                 answer = await wire.exchange(
@@ -309,22 +273,15 @@ class Connection:
             wait = (seen.failure.retry_after if seen.failure is not None else None) or 0.0
             breaker.record(health(call.verb, seen.failure), str(seen.failure or ""), wait)
 
-    async def _headers(self, session: _Session, call: Call) -> dict[str, str]:
+    async def _headers(self, session: Session, call: Call) -> dict[str, str]:
         headers = {"Accept": call.accept, "User-Agent": USER_AGENT, "Accept-Encoding": "identity"}
         if call.body is not None:
             headers["Content-Type"] = call.content_type
-        if session.authorization is not None:
-            headers |= session.authorization
-            return headers
-        try:
-            # In a pod this reads the service account's token again once a minute.
-            await session.api.update_params_for_auth(headers, [], ["BearerToken"])
-        except (ConfigException, OSError) as error:
-            raise KubeForbidden(f"credentials cannot be read: {excerpt(str(error))}") from error
+        await session.authorize(headers)
         return headers
 
     async def _request(
-        self, session: _Session, call: Call, limits: aiohttp.ClientTimeout
+        self, session: Session, call: Call, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         headers = await self._headers(session, call)
         return await session.http.request(
@@ -338,22 +295,12 @@ class Connection:
             **session.options,
         )
 
-    def _current(self) -> _Session:
+    def _current(self) -> Session:
         if self._session is None:
             raise KubeUnavailable("not connected")
         return self._session
 
-    @asynccontextmanager
-    async def _using(self, session: _Session) -> AsyncGenerator[None, None]:
-        session.users += 1
-        try:
-            yield
-        finally:
-            session.users -= 1
-            if session.retired and not session.users:
-                await session.close()
-
-    async def _reload(self, used: _Session) -> bool:
+    async def _reload(self, used: Session) -> bool:
         """Loads the configuration again unless someone has done so since `used`; True if another try makes
         sense."""
         async with self._reloading:
@@ -364,7 +311,7 @@ class Connection:
                 return False
             self._no_reload_before = now + RELOAD_PAUSE
             try:
-                fresh = await self._load()
+                fresh = await self._credentials.load(pool=self._pool, connect=self.timeouts.connect)
             except ConfigurationError as error:
                 log.warning("kubernetes credentials cannot be loaded again: %s", error)
                 return False
@@ -373,83 +320,8 @@ class Connection:
                 return False
             self._session = fresh
             self._observer.credentials_reloaded()
-            used.retired = True
-            if not used.users:
-                await used.close()
+            await used.retire()
             return True
-
-    async def _load(self) -> _Session:
-        configuration = Configuration()
-        configuration.connection_pool_maxsize = self._pool
-        configuration.disable_strict_ssl_verification = True
-        in_cluster = (
-            self._kubeconfig is None and self._context is None and "KUBERNETES_SERVICE_HOST" in self._environ
-        )
-        file = self._kubeconfig or self._environ.get("KUBECONFIG") or "~/.kube/config"
-        where = "in-cluster service account" if in_cluster else file
-        try:
-            async with asyncio.timeout(LOADING_LIMIT):
-                if in_cluster:
-                    load_incluster_config(  # type: ignore[no-untyped-call]
-                        client_configuration=configuration, environ=self._environ
-                    )
-                else:
-                    await load_kube_config(
-                        config_file=file, context=self._context, client_configuration=configuration
-                    )
-            api = ApiClient(configuration)
-        # The loader fails in a dozen ways on a file of the wrong shape, by assertion and KeyError among them.
-        except Exception as error:
-            said = excerpt(str(error)) or type(error).__name__
-            raise ConfigurationError(
-                [
-                    f"kubernetes.kubeconfig: {where} cannot be used: {said}; a readable kubeconfig would be right"
-                ]
-            ) from error
-        host = str(configuration.host).rstrip("/")
-        options: dict[str, Any] = {"proxy": configuration.proxy or proxy_for(host, self._environ)}
-        if configuration.tls_server_name:
-            options["server_hostname"] = configuration.tls_server_name
-        http = aiohttp.ClientSession(
-            connector=api.rest_client.pool_manager.connector,
-            connector_owner=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            raise_for_status=False,
-        )
-        authorization: dict[str, str] | None = None
-        if configuration.refresh_api_key_hook is None:
-            authorization = {}
-            await api.update_params_for_auth(authorization, [], ["BearerToken"])
-        return _Session(
-            api=api,
-            http=http,
-            wire=None if options["proxy"] else self._wire(host, configuration),
-            host=host,
-            options=options,
-            authorization=authorization,
-        )
-
-    def _wire(self, host: str, configuration: Configuration) -> Wire:
-        return Wire(
-            host,
-            tls=_tls(configuration),
-            server_hostname=configuration.tls_server_name,
-            most=self._pool,
-            connect=self.timeouts.connect,
-        )
-
-
-def _tls(configuration: Configuration) -> ssl.SSLContext:
-    """As the library makes it for its own pool."""
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
 
 
 def _target(call: Call) -> str:

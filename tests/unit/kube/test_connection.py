@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.errors import ConfigurationError, KubeForbidden, KubeNotFound, KubeThrottled, KubeUnavailable
-from gateway.kube import connection as module
+from gateway.kube import sessions
 from gateway.kube.client import Cluster
 from gateway.kube.connection import LARGE_BODY, Call, Connection, Timeouts
 from gateway.kube.observing import NullObserver, Verb
@@ -381,7 +381,7 @@ async def test_in_a_pod_the_service_account_is_used(tmp_path: Path, monkeypatch:
     async def who(request: web.Request) -> web.Response:
         return web.Response(text=request.headers["Authorization"])
 
-    monkeypatch.setattr(module, "load_incluster_config", load)
+    monkeypatch.setattr(sessions, "load_incluster_config", load)
     assert not authority.exists()
     async with serving(who) as url:
         line = Connection(environ={"KUBERNETES_SERVICE_HOST": url.removeprefix("http://")})
