@@ -92,7 +92,7 @@ async def test_whoever_is_not_let_in_leaves_no_trace_in_redis_and_kubernetes(
     if state == "down":
         proxy.disable()
     elif state == "slow":
-        proxy.add("latency", latency=300)
+        proxy.add("latency", latency=3000)  # longer than the longest call has
     bad = senders.bad(mode)
     refused = [name for name, shown in bad.items() if shown.status]
 
