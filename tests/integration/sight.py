@@ -7,6 +7,7 @@ import http.client
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from chaos.rig.api import Api, Json
@@ -142,6 +143,23 @@ def idle(*gateways: GatewayProcess) -> bool:
     """Whether nothing is queued and nothing unconfirmed, anywhere."""
     states = [status_of(gateway) for gateway in gateways]
     return not any(state["unconfirmed"] or state["queue"]["depth"] for state in states)
+
+
+def unread(gateway: GatewayProcess) -> int:
+    """How many connections to it hold bytes that it has not read: as many senders wait for an answer."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(
+        address.endswith(f":{gateway.port:04X}") and state == "01" and not queues.endswith(":00000000")
+        for _, address, _, state, queues, *_ in rows
+    )
+
+
+async def caught(gateway: GatewayProcess) -> None:
+    """Stop it where it stands, once it is ready, and wait until a sender waits for its answer: whoever kills it then
+    cuts somebody short. Left to chance, a whole run may kill between webhooks only."""
+    await eventually(gateway.ready, f"{gateway.name} to be ready", seconds=60)
+    gateway.pause()
+    await eventually(lambda: unread(gateway), "a webhook under way", seconds=30, every=0)
 
 
 async def settled(*gateways: GatewayProcess, seconds: float = 40) -> None:

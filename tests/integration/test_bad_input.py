@@ -22,6 +22,7 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import wait_until
 from tests.integration.load import PATH, alert, webhook
 from tests.integration.sight import ask, body, count_of, fires, idle, words
+from tests.integration.windows import STEADY
 
 ALIAS = "/api/v1/signals/prometheus"
 LONG = "y" * 64 * 1024
@@ -65,7 +66,11 @@ def running(control_plane: Api, tmp_path_factory: pytest.TempPathFactory) -> Ite
         name="gateway-bad-input",
         redis_url=redis.url,
         kubeconfig=control_plane.kubeconfig,
-        settings={"kubernetes": {"fallback_namespace": namespace}, "server": {"max_body": "2MiB"}},
+        settings={
+            **STEADY,
+            "kubernetes": {"fallback_namespace": namespace},
+            "server": {"max_body": "2MiB"},
+        },
     )
     try:
         redis.start()

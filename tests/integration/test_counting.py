@@ -11,6 +11,7 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.load import Books, alert, flood, webhook
 from tests.integration.rivals import repeatedly, rival_writer
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway
 
 COUNT = "jsonpath={.spec.deduplication.occurrenceCount}"
@@ -66,7 +67,7 @@ async def test_a_first_alert_and_ten_concurrent_duplicates_make_eleven(
 async def test_a_thousand_duplicates_over_two_replicas_and_a_rival(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    urls = [start_gateway(redis=redis_server, cluster=cluster).url for _ in range(2)]
+    urls = [start_gateway(redis=redis_server, cluster=cluster, settings=STEADY).url for _ in range(2)]
 
     with rival_writer(cluster, namespace):
         books = await flood(urls, [body(namespace)] * 1000)
@@ -91,7 +92,7 @@ async def test_without_redis_a_thousand_duplicates_are_counted_in_kubernetes_alo
 async def test_closing_and_deleting_under_load_never_opens_two_and_never_counts_on_a_closed_one(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    urls = [start_gateway(redis=redis_server, cluster=cluster).url for _ in range(2)]
+    urls = [start_gateway(redis=redis_server, cluster=cluster, settings=STEADY).url for _ in range(2)]
     witness = Witness(cluster, namespace)
     acts = iter(range(10_000))
 

@@ -15,6 +15,7 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually, wait_until
 from tests.integration.sight import PATIENT, adds_up, fires, send_one, settled, words
 from tests.integration.test_counting import check_marks
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway
 
 POLICIES = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
@@ -126,7 +127,7 @@ async def test_what_is_refused_for_good_is_listed_goes_on_counting_and_is_writte
     cluster: Api,
     namespace: str,
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster)
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=STEADY)
     verdict.install()
 
     first = send_one(gateway, fires(namespace))
@@ -167,7 +168,7 @@ async def test_counts_that_are_refused_for_good_are_kept_too(
     cluster: Api,
     namespace: str,
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=PATIENT)
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings={**PATIENT, **STEADY})
     assert send_one(gateway, fires(namespace))["outcome"] == "created"
     verdict.install()
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from chaos.rig import tools
-from chaos.rig.api import Api
+from chaos.rig.api import GROUP_PATH, Api
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually, wait_until
 from gateway.dev.cluster import EmbeddedCluster
@@ -18,7 +18,7 @@ from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway, require
 
 __all__ = ["grants"]
-STORM = {"storm": {"hold": "1s", "inactivity": "1s", "max_window": "3s"}}
+STORM = {**STEADY, "storm": {"hold": "1s", "inactivity": "1s", "max_window": "3s"}}
 IMMEDIATE = {"storm": {"rules": [{"matchers": ['alertname!=""'], "mode": "immediate"}]}}
 
 
@@ -101,7 +101,10 @@ async def test_without_the_permission_alerts_are_taken_and_nothing_is_amiss(
 ) -> None:
     grants.everywhere("get", "list", "watch", "create", "patch")
     settings = {**IMMEDIATE, **STEADY}
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=settings)
+    user = user_access(cluster)
+    watched = f"{GROUP_PATH}/remediationrequests?limit=1", "/api/v1/namespaces?limit=1"
+    await eventually(lambda: all(user.send("GET", path)[0] == 200 for path in watched), "the grants")
+    gateway = start_gateway(redis=redis_server, cluster=user, settings=settings)
     await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
     for number in range(10):
         send_one(gateway, fires(namespace, f"pod-{number}"))

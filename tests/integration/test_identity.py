@@ -10,6 +10,7 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.load import flood, webhook
 from tests.integration.sight import count_of, fires, idle, resolved
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway
 
 TERMS = {
@@ -25,9 +26,8 @@ POLICY = {"rules": [{"matchers": ['team="untrusted"'], "action": "deny", "reason
 async def test_received_is_created_deduplicated_resolved_denied_and_invalid_over_two_replicas(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    replicas = [
-        start_gateway(redis=redis_server, cluster=cluster, settings={"policy": POLICY}) for _ in range(2)
-    ]
+    settings = {**STEADY, "policy": POLICY}
+    replicas = [start_gateway(redis=redis_server, cluster=cluster, settings=settings) for _ in range(2)]
     urls = [replica.url for replica in replicas]
     traffic = random.Random(7)
     sent = 0

@@ -18,7 +18,7 @@ from chaos.rig.ports import free_port
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
-from tests.integration.sight import body, fires, send, settled, words
+from tests.integration.sight import body, caught, fires, send, settled, words
 from tests.integration.test_stopping import Load, within
 from tests.integration.windows import STEADY, is_storm, once, pods, quick, stands, windows_in
 from tests.rig.fixtures import StartGateway, StartRedis
@@ -113,9 +113,11 @@ async def test_under_load_all_that_was_answered_is_counted_and_none_twice(
     load = Load([victim.url, other.url], namespace, problems=8)
 
     running = asyncio.create_task(load.run())
-    for _ in range(4):
+    for number in range(4):
         before = load.accepted
         await eventually(lambda: load.accepted > before + 150, "some load", seconds=20)  # noqa: B023
+        if number == 0:
+            await caught(victim)
         await asyncio.to_thread(lose_everything, victim, redis_server)
         await asyncio.to_thread(victim.start)
         victim, other = other, victim

@@ -21,12 +21,14 @@ from chaos.rig.processes import Process
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.commands import COMMAND, FINDING, OK, ROOT, environment, gateway, printed
-from tests.integration.sight import settled
+from tests.integration.sight import caught, settled
 from tests.integration.test_counting import check_marks
 from tests.rig.fixtures import StartGateway
 
 KILLS = 10
 PROBLEMS = 12
+CONCURRENCY = 16
+"""Webhooks that a sender has under way at once: so many a kill cuts short at the most."""
 SETTINGS = {"queue": {"lease": "2s"}}
 """What a killed process had claimed is free again after this. With the usual 15 s, tests would mostly wait."""
 
@@ -50,7 +52,8 @@ class Senders:
                     *COMMAND,
                     *("send", "--url", replica.url, "--namespace", namespace, "--alert-name", "Killed"),
                     *("--distinct", str(PROBLEMS), "--rate", "200/s", "--duration", "5m"),
-                    *("--concurrency", "16", "--retries", "30", "--timeout", "5s", "--output", log),
+                    *("--concurrency", str(CONCURRENCY), "--retries", "30", "--timeout", "5s"),
+                    *("--output", log),
                 ],
                 folder=folder,
                 env=environment(),
@@ -91,21 +94,26 @@ async def kill_again_and_again(
 ) -> None:
     """Any of the replicas, at any moment: mostly while it takes alerts, sometimes while it starts.
 
-    Each is up again at the end, and takes alerts.
+    Every other kill is made to fall on a webhook that is under way. Each is up again at the end, and takes alerts: so
+    many in all that what the kills leave open is little beside them.
     """
-    for _ in range(KILLS):
+    for number in range(KILLS):
         victim = rng.choice(replicas)
         if rng.random() < 0.8:
-            await eventually(victim.ready, f"{victim.name} to be ready", seconds=20)
+            await eventually(victim.ready, f"{victim.name} to be ready", seconds=60)
             await taking(senders, 20)
         # No wait for a condition: the moment is the point.
         await asyncio.sleep(rng.uniform(0.02, 1.0))
+        if number % 2 == 0:
+            await caught(victim)
         victim.kill()
         await asyncio.sleep(rng.uniform(0, 0.2))
         victim.start(wait="no")
     for replica in replicas:
-        await eventually(replica.ready, f"{replica.name} to be back", seconds=20)
+        await eventually(replica.ready, f"{replica.name} to be back", seconds=60)
     await taking(senders, 100)
+    enough = 10 * KILLS * CONCURRENCY
+    await eventually(lambda: senders.accepted() > enough, f"{enough} to be taken", seconds=120, every=0.3)
 
 
 async def taking(senders: Senders, more: int) -> None:

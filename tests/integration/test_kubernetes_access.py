@@ -16,6 +16,7 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from tests.integration.sight import adds_up, fires, send_one, settled
 from tests.integration.test_counting import check_marks
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -83,7 +84,7 @@ async def test_a_missing_permission_is_named_and_what_waits_is_written_once_it_i
     grants: Grants, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     grants.everywhere("get", "list", "watch")
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster))
+    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY)
     await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
 
     for _ in range(3):
@@ -105,7 +106,7 @@ async def test_a_watch_that_is_forbidden_is_named_and_followed_once_it_is_grante
     grants: Grants, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     grants.within(namespace, "create", "patch", "get")
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster))
+    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY)
 
     await eventually(
         lambda: "list remediationrequests in all namespaces" in component(gateway, "permissions")["detail"],
@@ -125,7 +126,7 @@ async def test_credentials_that_are_refused_are_loaded_again_until_they_are_righ
 ) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     write_kubeconfig(kubeconfig, cluster.url, "expired", cluster.ca)
-    gateway = start_gateway(redis=redis_server, cluster=kubeconfig)
+    gateway = start_gateway(redis=redis_server, cluster=kubeconfig, settings=STEADY)
 
     assert send_one(gateway, fires(namespace))["outcome"] == "queued"
     await eventually(lambda: "401" in component(gateway, "kubernetes")["detail"], "the refusal to be told")
@@ -150,7 +151,7 @@ async def test_a_missing_crd_is_told_and_alerts_are_written_when_it_is_installed
     plane.api.create_namespace("prod-api")
     plane.api.call("DELETE", CRD)
     await eventually(lambda: plane.api.send("GET", CRD)[0] == 404, "the CRD to be gone", seconds=30)
-    gateway = start_gateway(redis=redis_server, cluster=plane)
+    gateway = start_gateway(redis=redis_server, cluster=plane, settings=STEADY)
 
     for _ in range(2):
         assert send_one(gateway, fires("prod-api"))["outcome"] == "queued"

@@ -30,6 +30,7 @@ from tests.integration.sight import (
     status_of,
     words,
 )
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartFaultProxy, StartGateway
 
 OURS = "remediationrequests"
@@ -56,13 +57,14 @@ async def test_throttled_writes_wait_one_two_and_four_seconds_and_then_exist(
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [Rule(Fault.THROTTLED, verbs=("create",), resource=OURS, times=3)])
-    gateway = start_gateway(redis=redis_server, cluster=proxy)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY)
 
     status, (verdict,) = send(gateway, fires(namespace))
     assert (status, verdict["outcome"]) == (202, "queued")
     for _ in range(4):
         assert send_one(gateway, fires(namespace))["outcome"] == "queued"
     await adds_up(cluster, namespace, [5])
+    await settled(gateway)  # the request may be seen before the gateway has the answer
 
     assert cluster.requests(namespace)[0]["metadata"]["name"] == verdict["request"]["name"]
     assert delays(gateway) == [1.0, 2.0, 4.0]
@@ -79,7 +81,7 @@ async def test_retry_after_is_obeyed(
 ) -> None:
     rule = Rule(Fault.THROTTLED, verbs=("create",), resource=OURS, times=1, retry_after=3)
     proxy = start_fault_proxy(cluster, [rule])
-    gateway = start_gateway(redis=redis_server, cluster=proxy)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY)
 
     began = time.monotonic()
     assert send_one(gateway, fires(namespace))["outcome"] == "queued"
@@ -100,7 +102,7 @@ async def test_a_failing_api_delays_a_request_but_loses_nothing(
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [Rule(fault, write=True, resource=OURS, times=2)])
-    gateway = start_gateway(redis=redis_server, cluster=proxy)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY)
 
     status, verdicts = send(gateway, fires(namespace), fires(namespace))
     assert status == 202
@@ -126,7 +128,7 @@ async def test_conflicts_are_tried_again_after_100_200_and_400_ms_and_then_from_
     proxy = start_fault_proxy(
         cluster, [Rule(Fault.CONFLICT, verbs=("patch",), resource=OURS, times=conflicts)]
     )
-    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=PATIENT)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings={**PATIENT, **STEADY})
 
     assert send_one(gateway, fires(namespace))["outcome"] == "created"
     send_one(gateway, fires(namespace))
@@ -164,7 +166,7 @@ async def test_while_writes_fail_and_the_watch_is_frozen_alerts_are_queued_under
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster)
-    gateway = start_gateway(redis=redis_server, cluster=proxy)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY)
     proxy.set_rules([Rule(Fault.FREEZE), DOWN])
 
     named = []
@@ -193,7 +195,8 @@ async def test_a_full_queue_refuses_new_alerts_and_takes_duplicates(
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [DOWN])
-    gateway = start_gateway(redis=redis_server, cluster=proxy, settings={"queue": {"max_depth": 3}})
+    settings = {**PATIENT, **STEADY, "queue": {"max_depth": 3}}
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=settings)
     queued = [fires(namespace, f"pod-{number}") for number in range(5)]
     new = fires(namespace, "one-too-many")
 
@@ -230,7 +233,7 @@ async def test_a_gateway_that_starts_without_the_api_takes_alerts_and_writes_the
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [Rule(Fault.RESET)])
-    gateway = start_gateway(redis=redis_server, cluster=proxy)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY)
 
     outcomes = [send_one(gateway, fires(namespace))["outcome"] for _ in range(3)]
     proxy.clear()
@@ -246,10 +249,11 @@ async def test_a_fallen_api_server_is_missed_by_nobody_who_sends_alerts(
     start_gateway: StartGateway, redis_server: RedisServer, start_cluster: Callable[[], Cluster]
 ) -> None:
     plane = start_cluster()
-    gateway = start_gateway(redis=redis_server, cluster=plane)
+    gateway = start_gateway(redis=redis_server, cluster=plane, settings=STEADY)
     plane.api.create_namespace("prod-api")
     send_one(gateway, fires("prod-api"))
     await adds_up(plane.api, "prod-api", [1])
+    await settled(gateway)  # it has the answer, too, and so knows the request
 
     plane.server.kill()
     duplicate = send_one(gateway, fires("prod-api"))
