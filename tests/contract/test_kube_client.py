@@ -571,7 +571,7 @@ async def test_an_outage_is_survived_and_what_changed_meanwhile_is_seen(
 ) -> None:
     plane = await asyncio.to_thread(start_cluster)
     calls = Calls()
-    async with connected(plane.api, calls, timeouts=Timeouts(connect=1, call=3, page=5)) as kube:
+    async with connected(plane.api, calls, timeouts=Timeouts(connect=1, page=5)) as kube:
         index = Index()
         (reflector,) = request_reflectors(kube, index, clock=time.monotonic, observer=calls)
         kept = await kube.create("default", body_of(signal(), "default"))
