@@ -34,7 +34,7 @@ FROM = 100
 """… and those of so many and more save so much."""
 LARGEST = 10_000
 TIMES = {"hold": "2s", "inactivity": "2s"}
-QUICK = {"hold": "500ms", "inactivity": "500ms"}
+QUICK = {"hold": "1500ms", "inactivity": "1500ms"}
 RULES = {"rules": [{"matchers": ['alertname=~"Alone.*"'], "mode": "immediate"}]}
 
 

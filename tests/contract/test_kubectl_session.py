@@ -84,7 +84,7 @@ class Kubectl:
             # What a server-side apply sends, which the embedded API has not.
             (r", application/apply-patch\+yaml", ""),
             # An age of ten seconds is a character wider than one of nine, and so are the blanks after it narrower.
-            (r"(?m)(?<= )\d+s(?: +|$)", "AGE "),
+            (r"(?m)(?<= )(?:\d+s|\d+m(?:\d+s)?)(?: +|$)", "AGE "),
         ):
             text = re.sub(pattern, word, text)
         return text
@@ -141,7 +141,7 @@ def test_a_request_from_making_it_to_deleting_it(
             ["patch", "rr", "one", *at, "--type=json", "-p", '[{"op":"remove","path":"/spec/none"}]'],
             ["patch", "rr", "one", *at, "-p", '{"spec":{"priority":"P1"}}'],
             ["patch", "rr", "one", *at, "--type=merge", "-p", '{"status":{"overallPhase":"Failed"}}'],
-            ["wait", "rr/one", *at, f"--for={PHASE}=Completed", "--timeout=1s"],
+            ["wait", "rr/one", *at, f"--for={PHASE}=Completed", "--timeout=3s"],
             [*status, '{"status":{"overallPhase":"Completed"},"spec":{"priority":"P3"}}'],
             [*status, '{"status":{"overallPhase":5}}'],
             ["wait", "rr/one", *at, f"--for={PHASE}=Completed", "--timeout=10s"],

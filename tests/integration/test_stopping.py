@@ -19,6 +19,7 @@ from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, Books
 from tests.integration.sight import PATIENT, adds_up, ask, body, counts, fires, send_one, settled
 from tests.integration.test_counting import check_marks
+from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartFaultProxy, StartGateway, StartRedis
 
 HEADERS = {"Content-Type": "application/json"}
@@ -109,10 +110,13 @@ async def test_a_replica_killed_and_started_again_under_load_counts_all_that_was
     load = Load([victim.url, other.url], namespace, problems=8)
 
     running = asyncio.create_task(load.run())
-    for _ in range(3):
+    kills = 0
+    # Of three kills most meet somebody who waits for an answer, but all may fall between the answers.
+    while kills < 3 or (not load.unanswered and kills < 20):
         before = load.accepted
         await eventually(lambda: load.accepted > before + 150, "some load", seconds=20)  # noqa: B023
         victim.kill()
+        kills += 1
         await asyncio.sleep(0.3)
         await asyncio.to_thread(victim.start)
     load.stop = True
@@ -154,7 +158,7 @@ async def test_it_starts_with_both_dependencies_down_says_so_and_takes_up_each_a
     redis = start_redis()
     redis.kill()
     proxy = start_fault_proxy(cluster, [Rule(Fault.RESET)])
-    gateway = start_gateway(redis=redis, cluster=proxy, settings=PATIENT, wait="alive")
+    gateway = start_gateway(redis=redis, cluster=proxy, settings={**STEADY, **PATIENT}, wait="alive")
 
     assert told(gateway) == (503, {"redis": False, "kubernetes": False})
     refused = ask(gateway, body(fires(namespace)))
@@ -205,7 +209,7 @@ async def test_a_stop_that_waits_in_vain_ends_in_its_time_and_a_second_signal_en
     redis = start_redis()
     proxy = start_fault_proxy(cluster)
     gateways = [
-        start_gateway(redis=redis, cluster=proxy, settings={"server": {"shutdown_timeout": limit}})
+        start_gateway(redis=redis, cluster=proxy, settings={**STEADY, "server": {"shutdown_timeout": limit}})
         for limit in ("6s", "60s")
     ]
     proxy.set_rules([Rule(Fault.SWALLOWED, write=True)])
@@ -222,7 +226,7 @@ async def test_a_stop_that_waits_in_vain_ends_in_its_time_and_a_second_signal_en
     patient, hasty = gateways
     assert await asyncio.to_thread(patient.wait, seconds=30) == 0
     took = time.monotonic() - began
-    assert took < 8
+    assert took < 11  # not twice its time
     assert "not confirmed" in patient.log()
     assert hasty.get("/readyz")[0] == 503
     hasty.signal(signal.SIGTERM)

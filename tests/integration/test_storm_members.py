@@ -21,6 +21,7 @@ from tests.integration.windows import (
     stands,
     stored_members,
     total,
+    until_known,
     until_over,
     window_of,
     windows_in,
@@ -54,7 +55,7 @@ async def test_an_alert_with_an_open_request_is_counted_there_and_left_out_of_th
 async def test_a_member_that_got_a_request_meanwhile_is_counted_there_and_left_out(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(hold="4s", inactivity="4s"))
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(hold="6s", inactivity="6s"))
     cut_off = start_gateway(redis=NO_REDIS, cluster=cluster, settings={**quick(), **PATIENT})
 
     # 0 s: five members. Then a replica without Redis takes two of them, and writes a request for each.
@@ -71,7 +72,7 @@ async def test_a_member_that_got_a_request_meanwhile_is_counted_there_and_left_o
 async def test_where_all_members_have_requests_there_is_no_storm(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick())
+    gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(hold="6s", inactivity="6s"))
     cut_off = start_gateway(redis=NO_REDIS, cluster=cluster, settings={**quick(), **PATIENT})
 
     windows_in(send(gateway, *pods(namespace, 0, 1, 2))[1])
@@ -87,8 +88,11 @@ async def test_later_occurrences_count_on_the_aggregated_request_in_total_and_fo
 ) -> None:
     replicas = [start_gateway(redis=redis_server, cluster=cluster, settings=quick()) for _ in range(2)]
 
-    windows_in(send(replicas[0], *pods(namespace, 0, 1, 2, 3))[1])
+    _, verdicts = send(replicas[0], *pods(namespace, 0, 1, 2, 3))
+    windows_in(verdicts)
     (request,) = await stands(cluster, namespace, storms=[once(0, 1, 2, 3)])
+    for replica in replicas:
+        await until_known(replica, verdicts[0]["fingerprint"])
     books = await flood([one.url for one in replicas], [body(*pods(namespace, 0, 1))] * 200, at_once=10)
     books_of_one = await flood([one.url for one in replicas], [body(*pods(namespace, 2))] * 50, at_once=10)
     (grown,) = await stands(cluster, namespace, storms=[{"p0": 201, "p1": 201, "p2": 51, "p3": 1}])

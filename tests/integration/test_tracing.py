@@ -107,11 +107,18 @@ async def test_calls_and_writes_for_many_webhooks_have_links_to_all_of_them(
 
     await eventually(shared, "one call for several webhooks", seconds=40)
     await adds_up(cluster, namespace, [sent])
-    webhooks = {(span.trace, span.parent) for span in collector.spans("admission")}
-    admissions = {(span.trace, span.id) for span in collector.spans("admission")}
+
+    def astray() -> set[tuple[str, str]]:
+        """What calls and writes lead to that is no webhook."""
+        webhooks = {(span.trace, span.parent) for span in collector.spans("admission")}
+        admissions = {(span.trace, span.id) for span in collector.spans("admission")}
+        shared = collector.spans("redis admit") + collector.spans("write request")
+        led = {link for span in shared for link in ((span.trace, span.parent), *span.links)}
+        return led - webhooks - admissions
+
+    # A call ends before its webhook does, and may be told a batch earlier.
+    await eventually(lambda: not astray(), "all links to lead to webhooks")
     for span in collector.spans("redis admit") + collector.spans("write request"):
-        for link in ((span.trace, span.parent), *span.links):
-            assert link in webhooks | admissions
         assert len(set(span.links)) == len(span.links)
 
 
@@ -127,13 +134,14 @@ async def test_what_the_sender_leaves_out_and_what_is_not_sampled_is_not_traced(
     await eventually(lambda: len(collector.spans()) == 5, "the spans of the last one", seconds=15)
     await settled(gateway)
     assert {span.trace for span in collector.spans()} == {TRACE}
-    assert gateway.metric("gateway_spans_total") == 5
+    # They are counted once the collector's answer is there.
+    await eventually(lambda: gateway.metric("gateway_spans_total") == 5, "five spans to be counted")
 
 
 async def test_a_storm_is_written_once_for_the_traces_of_all_its_webhooks(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str, collector: Collector
 ) -> None:
-    settings = tracing(collector.url) | {"storm": {"hold": "1s", "inactivity": "1s", "max_window": "3s"}}
+    settings = tracing(collector.url) | {"storm": {"hold": "4s", "inactivity": "4s", "max_window": "20s"}}
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=settings)
     for number in range(4):
         assert post(gateway, fires(namespace, f"pod-{number}")) == 202
