@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -190,9 +191,18 @@ async def test_a_server_that_is_lost_opens_the_breaker_and_a_full_one_does_not(
         assert (await client.probe()).outcome is Outcome.FAILURE
 
 
+def following(replica: redis.Redis) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        return bool(replica.info("replication")["master_link_status"] == "up")
+    return False
+
+
 async def test_a_replica_fails_the_probe_although_it_answers(start_redis: StartRedis) -> None:
-    master = start_redis()
+    master = start_redis(options={"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0"})
     replica = start_redis(name="replica", options={"replicaof": f"127.0.0.1 {master.port}"})
+    with replica.client() as other:
+        # While it reads what the master has, it refuses for another reason.
+        wait_until(lambda: following(other), "the replica to follow")
     async with client_of(replica.url) as client:
         assert await client.command("PING") == b"PONG"
         found = await client.probe()
