@@ -36,7 +36,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     known = {process.pid for process in processes.running} | processes.lasting_pids
     left = _children() - before - known
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 5
     while left and time.monotonic() < deadline:
         time.sleep(0.02)
         left &= _children()
@@ -49,7 +49,7 @@ async def _no_task_left_behind() -> AsyncIterator[None]:
     yield
     # What was just cancelled or closed gets a moment to end; what has nobody to end it does not.
     current = asyncio.current_task()
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 5
     while left := {task for task in asyncio.all_tasks() - before if task is not current and not task.done()}:
         if time.monotonic() >= deadline:
             pytest.fail(f"tasks left behind: {sorted(map(repr, left))}", pytrace=False)

@@ -51,7 +51,7 @@ class FaultProxyProcess(Process):
             cwd=_ROOT,
         )
 
-    def start(self, *, seconds: float = 20.0) -> None:
+    def start(self, *, seconds: float = 60.0) -> None:
         """Starts it and waits until it serves; raises `Died` or `TimeoutError` with the end of its log."""
         self.kubeconfig.unlink(missing_ok=True)
         super().start()

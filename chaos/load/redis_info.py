@@ -15,7 +15,7 @@ class RedisInfo:
     """One connection to a Redis on loopback, asked now and then."""
 
     def __init__(self, port: int) -> None:
-        self._client = blocking_client(port, timeout=2.0)
+        self._client = blocking_client(port, timeout=10.0)
 
     async def ask(self) -> Json | None:
         """The figures of now; None where it does not answer."""

@@ -182,9 +182,10 @@ class ChaosWindow(Shape):
         Spell("rest", 10, shortest=0.5),
         Spell("kubernetes-latency", 30, (_fault("kubernetes", "latency", 50, delay="500ms"),)),
         Spell("rest", 5, shortest=0.5),
-        Spell("kubernetes-throttled", 30, (_fault("kubernetes", "429", 30),)),
+        # These two strike some of few calls: in less time it may be none of them.
+        Spell("kubernetes-throttled", 30, (_fault("kubernetes", "429", 30),), shortest=6.0),
         Spell("rest", 10, shortest=0.5),
-        Spell("webhook-errors-20", 30, (_fault("webhook", "error", 20),)),
+        Spell("webhook-errors-20", 30, (_fault("webhook", "error", 20),), shortest=6.0),
         Spell("rest", 5, shortest=0.5),
         Spell(
             "both-down", 40, (_fault("redis", "error", 100), _fault("kubernetes", "error", 100)), shortest=5.0

@@ -35,7 +35,7 @@ class Balancer(Process):
     def start(self) -> None:
         """Returns when it accepts connections."""
         super().start()
-        self.until(lambda: "ready" in self.log(), seconds=20)
+        self.until(lambda: "ready" in self.log(), seconds=60)
 
 
 class _End(asyncio.Protocol):

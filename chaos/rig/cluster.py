@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import shutil
 from pathlib import Path
 from typing import Literal
@@ -148,6 +149,7 @@ def write_kubeconfig(path: Path, url: str, token: str, ca: Path | None) -> None:
         "users": [{"name": "rig", "user": {"token": token}}],
         "contexts": [{"name": "rig", "context": {"cluster": "rig", "user": "rig", "namespace": "default"}}],
     }
-    unfinished = path.with_name(path.name + ".unfinished")
+    # Of a name that no other process takes: workers that share a folder may write the same file at once.
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     unfinished.write_text(yaml.safe_dump(content))
     unfinished.replace(path)

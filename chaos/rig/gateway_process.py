@@ -70,7 +70,7 @@ class GatewayProcess(Process):
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY__")}
         super().__init__(name, command, folder=folder, env={**inherited, **(env or {})}, cwd=tree)
 
-    def start(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
+    def start(self, *, wait: Wait = "ready", seconds: float = 60.0) -> None:
         """Writes the configuration, starts it and waits; raises `Died` or `TimeoutError` with the end of its log."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config_path.write_text(yaml.safe_dump(self.settings))
@@ -80,11 +80,11 @@ class GatewayProcess(Process):
         elif wait == "alive":
             self.until(lambda: self.get("/healthz")[0] == 200, seconds=seconds)
 
-    async def start_async(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
+    async def start_async(self, *, wait: Wait = "ready", seconds: float = 60.0) -> None:
         """The same, while the event loop runs: for tests that serve something the gateway needs."""
         await asyncio.to_thread(self.start, wait=wait, seconds=seconds)
 
-    def restart(self, *, wait: Wait = "ready", seconds: float = 20.0) -> None:
+    def restart(self, *, wait: Wait = "ready", seconds: float = 60.0) -> None:
         """SIGKILL if it runs, and a new start with the same ports and settings."""
         self.kill()
         self.start(wait=wait, seconds=seconds)

@@ -117,14 +117,14 @@ class Process:
         """SIGKILL to the whole group, and waits for its leader's end; nothing where it has ended."""
         self._end_group()
 
-    def terminate(self, *, seconds: float = 10.0) -> int:
+    def terminate(self, *, seconds: float = 30.0) -> int:
         """SIGTERM, then waits for the end and returns the exit code; kills it and raises `TimeoutError` after that."""
         if self._child is None:
             raise RuntimeError(f"{self.name} was never started")
         self._child.terminate()
         return self.wait(seconds=seconds)
 
-    def wait(self, *, seconds: float = 10.0) -> int:
+    def wait(self, *, seconds: float = 30.0) -> int:
         """Waits for the end by itself and returns the exit code; raises `TimeoutError` (and kills it) after that."""
         if self._child is None:
             raise RuntimeError(f"{self.name} was never started")

@@ -43,7 +43,7 @@ class Prometheus(Process):
             folder=folder,
         )
 
-    def start(self, *, seconds: float = 20.0) -> None:
+    def start(self, *, seconds: float = 60.0) -> None:
         """Writes the configuration, starts it and waits until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._write()

@@ -71,7 +71,7 @@ class RedisCluster:
     def url(self) -> str:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
-    def start(self, *, seconds: float = 30.0) -> None:
+    def start(self, *, seconds: float = 60.0) -> None:
         """Starts the nodes, makes a cluster of them and waits until each of them knows it, replicas in step."""
         for node in self.nodes:
             node.start()
@@ -127,7 +127,7 @@ class RedisCluster:
         master.kill()
         return master
 
-    def wait_for_failover(self, lost: RedisServer, *, seconds: float = 30.0) -> None:
+    def wait_for_failover(self, lost: RedisServer, *, seconds: float = 60.0) -> None:
         """Waits until `lost` owns no slot for any living node and all slots are served again."""
 
         def replaced() -> bool:

@@ -23,7 +23,7 @@ class RedisExporter(Process):
         ]
         super().__init__(name, command, folder=folder)
 
-    def start(self, *, seconds: float = 10.0) -> None:
+    def start(self, *, seconds: float = 30.0) -> None:
         """Starts it and waits until it answers."""
         super().start()
         self.until(lambda: answers(f"{self.url}/metrics"), seconds=seconds)

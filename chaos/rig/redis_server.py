@@ -60,7 +60,7 @@ class RedisServer(Process):
             command += [f"--{key}", *(value.split() or [""])]
         super().__init__(name, command, folder=folder, env={**os.environ, **env} if env else None)
 
-    def start(self, *, seconds: float = 10.0) -> None:
+    def start(self, *, seconds: float = 30.0) -> None:
         """Starts it and waits until it answers."""
         super().start()
         self.until(self.answers, seconds=seconds)

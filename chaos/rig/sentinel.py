@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import redis
 
@@ -33,7 +34,7 @@ class SentinelProcess(Process):
         program = tools.find("redis-server", source)
         super().__init__(name, [program, self._config, "--sentinel"], folder=folder)
 
-    def start(self, *, seconds: float = 10.0) -> None:
+    def start(self, *, seconds: float = 30.0) -> None:
         """Starts it, after a kill with what it knew, and waits until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._config.exists():
@@ -114,7 +115,7 @@ class SentinelGroup:
         hosts = ",".join(f"{host}:{port}" for host, port in self.addresses)
         return f"redis+sentinel://{hosts}/{self.master_name}"
 
-    def start(self, *, seconds: float = 20.0) -> None:
+    def start(self, *, seconds: float = 60.0) -> None:
         """Starts everything and waits until replicas are in step and every Sentinel knows of all of them."""
         for server in self.servers:
             server.start()
@@ -125,10 +126,12 @@ class SentinelGroup:
 
     def current_master(self) -> tuple[str, int]:
         """The master's address as the first Sentinel that answers tells it; raises `RuntimeError` if none does."""
-        for sentinel in self.sentinels:
-            with sentinel.client(timeout=0.5) as client, contextlib.suppress(redis.RedisError):
-                told = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)
-                return str(told[0]), int(told[1])
+        # One that is paused is passed by soon, unless all of them are slow.
+        for timeout in (0.5, 5.0):
+            for sentinel in self.sentinels:
+                with sentinel.client(timeout=timeout) as client, contextlib.suppress(redis.RedisError):
+                    told = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.master_name)
+                    return str(told[0]), int(told[1])
         raise RuntimeError("no Sentinel answers")
 
     def master(self) -> RedisServer:
@@ -142,7 +145,7 @@ class SentinelGroup:
         master.kill()
         return master
 
-    def wait_for_failover(self, lost: RedisServer, *, seconds: float = 30.0) -> RedisServer:
+    def wait_for_failover(self, lost: RedisServer, *, seconds: float = 60.0) -> RedisServer:
         """Waits until another server than `lost` is master for every living Sentinel and for itself; returns it."""
 
         def promoted() -> RedisServer | None:
@@ -158,15 +161,20 @@ class SentinelGroup:
         return found
 
     def replicas_in_step(self) -> int:
-        """How many replicas follow the first server that is a living master."""
-        for server in self.servers:
-            with server.client(timeout=0.5) as client, contextlib.suppress(redis.RedisError):
-                told = client.info("replication")
-                if told["role"] == "master":
-                    return sum(
-                        told[f"slave{n}"]["state"] == "online" for n in range(told["connected_slaves"])
-                    )
-        return 0
+        """How many replicas follow the first server that is a living master, and have all that it had before."""
+        told = {server.port: _replication(server) for server in self.servers}
+        master = next((port for port, one in told.items() if one.get("role") == "master"), 0)
+        if not master:
+            return 0
+        # The master calls one online that still reads what it was sent; that one alone knows when it has done so.
+        following = sum(
+            one.get("role") == "slave" and one["master_port"] == master and one["master_link_status"] == "up"
+            for one in told.values()
+        )
+        online = sum(
+            told[master][f"slave{n}"]["state"] == "online" for n in range(told[master]["connected_slaves"])
+        )
+        return int(min(following, online))
 
     def kill(self) -> None:
         """Ends all of it, Sentinels first."""
@@ -182,15 +190,29 @@ class SentinelGroup:
     def _all_know_all(self) -> bool:
         for sentinel in self.sentinels:
             with sentinel.client() as client:
-                flat = client.execute_command("SENTINEL", "MASTER", self.master_name)
-            told = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+                told = _pairs(client.execute_command("SENTINEL", "MASTER", self.master_name))
+                replicas = client.execute_command("SENTINEL", "REPLICAS", self.master_name)
             others, slaves = int(told["num-other-sentinels"]), int(told["num-slaves"])
             if (others, slaves) != (len(self.sentinels) - 1, len(self.servers) - 1):
+                return False
+            # One that it has not heard yet is none that it would promote.
+            if any(
+                one["master-link-status"] != "ok" or one["flags"] != "slave" for one in map(_pairs, replicas)
+            ):
                 return False
         return True
 
 
+def _pairs(told: Any) -> dict[str, str]:
+    return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+
+
 def _role(server: RedisServer) -> str:
+    return str(_replication(server).get("role", ""))
+
+
+def _replication(server: RedisServer) -> dict[str, Any]:
+    """What a server says of it; empty where it says nothing."""
     with server.client(timeout=0.5) as client, contextlib.suppress(redis.RedisError):
-        return str(client.info("replication")["role"])
-    return ""
+        return cast("dict[str, Any]", client.info("replication"))
+    return {}

@@ -87,7 +87,7 @@ class Toxiproxy(Process):
         command: list[str | Path] = [tools.find("toxiproxy"), "-host", "127.0.0.1", "-port", str(port)]
         super().__init__(name, command, folder=folder)
 
-    def start(self, *, seconds: float = 10.0) -> None:
+    def start(self, *, seconds: float = 30.0) -> None:
         """Starts it, without proxies, and waits until it answers."""
         super().start()
         self.until(lambda: answers(f"{self.url}/version"), seconds=seconds)

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], what: str, *, seconds: float = 10.0, every: float = 0.02) -> T:
+def wait_until(condition: Callable[[], T], what: str, *, seconds: float = 30.0, every: float = 0.02) -> T:
     """Calls `condition` until it returns something true, and returns that.
 
     Raises `TimeoutError` naming `what` and the last value after `seconds`.
@@ -25,7 +25,7 @@ def wait_until(condition: Callable[[], T], what: str, *, seconds: float = 10.0, 
 
 
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], what: str, *, seconds: float = 10.0, every: float = 0.02
+    condition: Callable[[], T | Awaitable[T]], what: str, *, seconds: float = 30.0, every: float = 0.02
 ) -> T:
     """The same for a coroutine: `condition` may be plain or async; the event loop runs meanwhile."""
     deadline = time.monotonic() + seconds

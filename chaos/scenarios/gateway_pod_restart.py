@@ -31,12 +31,12 @@ async def _play(r: Rehearsal) -> None:
         await r.until(lambda: r.ready_since(killed) is not None, "the gateway to be ready", seconds=30)
     before = await r.requests()
     with r.phase("the window ends"):
-        await r.until_requests(1, seconds=r.time(90, 30))
+        await r.until_requests(1, seconds=r.time(90, 60))
     requests = await r.requests()
     storms = [
         one["metadata"]["name"] for one in requests if re.match(r"rr-.*-storm-", one["metadata"]["name"])
     ]
-    r.must("ready again within", r.ready_since(killed), at_most=10, unit="s")
+    r.must("ready again within", r.ready_since(killed), at_most=r.time(10, 20), unit="s")
     r.must("windows that held the storm", len(windows), exactly=1)
     r.must(
         "gateway_storm_buffer_recovered_total rises by",
@@ -56,7 +56,8 @@ SCENARIO = Scenario(
     proves="A window outlives the process that opened it, and becomes exactly one request.",
     play=_play,
     injections=(Injection.GATEWAY_POD_RESTART,),
-    shortened={"storm": {"hold": "12s", "inactivity": "6s", "max_window": "60s"}},
+    # Longer than a start takes beside everything else, or the other gateway ends the window meanwhile.
+    shortened={"storm": {"hold": "24s", "inactivity": "20s", "max_window": "90s"}},
     room=Room(deaths=True),
     kills=True,
 )

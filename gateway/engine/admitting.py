@@ -210,6 +210,8 @@ class Admitter:
                 with self._traces.admitting(number, batch):
                     reply, batch = await self._take(number, batch, now)
         except errors.StoreError as error:
+            # Those of which nothing is left were settled by their notes, and are nobody's business any more.
+            batch = [unit for unit in batch if unit.members]
             if isinstance(error, errors.StoreRefused):
                 for unit in batch:
                     self._unsent(unit)

@@ -217,7 +217,7 @@ async def test_a_gateway_that_is_slow_is_not_spared_and_shows_as_slow(tmp_path: 
     assert len(lines) == _shape("dedup").webhooks
     assert min(line["ms"] for line in lines) >= 1000 * slowness
     assert sorted(line["lag_ms"] for line in lines)[len(lines) // 2] < 500
-    assert lines[-1]["at"] - lines[0]["at"] < _shape("dedup").seconds + 2
+    assert lines[-1]["at"] - lines[0]["at"] < _shape("dedup").seconds + 10
 
 
 async def test_what_is_found_wrong_is_in_the_folder_and_fails_its_report(tmp_path: Path) -> None:

@@ -18,7 +18,18 @@ REQUESTS = 30
 
 
 class Deaf(Kubernetes):
-    """Its watches tell nothing, as those of a connection that hangs."""
+    """Its watches tell nothing, as those of a connection that hangs; deletions wait until they are let through."""
+
+    def __init__(self, folder: Path, kubeconfig: Path | None = None) -> None:
+        super().__init__(folder, kubeconfig)
+        self.let_through = asyncio.Event()
+
+    async def call(
+        self, method: str, path: str, body: Json | None = None, *, content_type: str = "application/json"
+    ) -> tuple[int, Json]:
+        if method == "DELETE":
+            await self.let_through.wait()
+        return await super().call(method, path, body, content_type=content_type)
 
     async def stream(self, path: str) -> AsyncIterator[Json]:
         await asyncio.Event().wait()
@@ -58,12 +69,13 @@ async def test_what_was_counted_behind_its_back_is_in_what_it_writes_down(
     create(cluster, namespace, "rr-0")
     async with Deaf(tmp_path, cluster.kubeconfig) as kubernetes:
         controller = Controller(
-            kubernetes, namespace, tmp_path / "gone.jsonl", complete_after=0.0, delete_after=3.0
+            kubernetes, namespace, tmp_path / "gone.jsonl", complete_after=0.0, delete_after=0.0
         )
         running = asyncio.create_task(controller.run())
         await eventually(lambda: controller.completed, "it to be completed", seconds=30)
         patch = {"spec": {"deduplication": {"occurrenceCount": 5}}}
         await asyncio.to_thread(merge, cluster, namespace, "rr-0", patch)
+        kubernetes.let_through.set()
         await eventually(lambda: controller.deleted, "it to be deleted", seconds=30)
         controller.stop()
         await running

@@ -30,7 +30,7 @@ def test_a_missing_component_is_never_a_pass(
         env={**inherited, "XDG_CACHE_HOME": str(tmp_path / "empty"), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     ).stdout
     assert outcome in said, said

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from chaos.rig.redis_server import RedisServer, Source
+from chaos.rig.waiting import wait_until
 from tests.rig.fixtures import StartRedis
 
 # The wheel is enough for everything; a redis-server on PATH is tried as well where there is one.
@@ -49,4 +50,4 @@ def test_a_paused_one_keeps_silent(start_redis: StartRedis) -> None:
     server.pause()
     assert not server.answers()
     server.resume()
-    assert server.answers()
+    wait_until(server.answers, "an answer again")

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway import errors
+from gateway.engine.deliveries import Delivery, note_name
 from gateway.model import Outcome
+from gateway.state.records import Note
 from tests.simulation.profiles import Profile
 from tests.simulation.virtual import run
 from tests.simulation.world import Replica, SimReading, Wire, World, moment
@@ -66,6 +68,15 @@ class SlowAnswers(Wire):
         if self.seconds:
             await asyncio.sleep(self.seconds.pop(0))
         return await super().call(name, perform)
+
+
+class LostAfterNotes(Wire):
+    """Redis is gone as soon as it has handed out its notes."""
+
+    async def call(self, name: str, perform: Callable[[], Any]) -> Any:
+        result = await super().call(name, perform)
+        self.cut = self.cut or name == "take_notes"
+        return result
 
 
 NEVER = 100.0
@@ -208,6 +219,29 @@ def test_a_note_is_written_to_its_end_when_the_webhook_runs_out_of_time_meanwhil
             # Refused slowly, written slowly: 0.7 s and 6 s. The note then takes 0.7 s; the time is over within it.
             await asyncio.wait_for(replica.engine.accept(both, b"two", received_at=""), 7.0)  # type: ignore[arg-type]
         await replica.accept(both, b"two")
+        return _counted(world, replica)
+
+    assert run(play()) == 4
+
+
+def test_what_a_note_settled_holds_up_nobody_when_redis_is_lost_right_after_it() -> None:
+    """It was written directly with the rest, which had no sender any more: none of them was ever answered."""
+
+    async def play() -> int:
+        world = World(QUIET, 1)
+        replica = world.start_replica()
+        wire = replica.redis_wire = replica.store._wire = LostAfterNotes(world, "redis")
+        await asyncio.sleep(0.1)
+        taken, new = (SimReading(digit * 64, moment(1000.0)) for digit in "ab")
+        await post(replica, taken, b"both")
+        note = Note(Delivery([taken, new], b"both", "").digest, note_name(taken))  # type: ignore[list-item, arg-type]
+        await replica.store.note(replica.store.shard(taken.group), [note])
+        verdicts = await replica.accept([taken, new], b"both")
+        assert [verdict.outcome for verdict in verdicts] == [Outcome.DUPLICATE, Outcome.CREATED]
+        wire.cut = False
+        for reading in (taken, new):
+            await post(replica, reading, b"again")
+        await asyncio.sleep(60.0)
         return _counted(world, replica)
 
     assert run(play()) == 4

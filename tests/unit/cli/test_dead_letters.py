@@ -58,7 +58,7 @@ def words(redis_server: RedisServer) -> list[str]:
 
 
 async def _two_letters(url: str) -> None:
-    client = Client(url, timeout=2.0, pool_size=1)
+    client = Client(url, timeout=10.0, pool_size=1)
     store = RedisStore(client, Keys("gw:", 1), write_interval=1.0)
     await bury(store, FIRST, msgspec.json.encode(signal(FIRST)).decode())
     await bury(store, SECOND, "nonsense")

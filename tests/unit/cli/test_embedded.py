@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from chaos.rig.ports import free_port
 from gateway.cli import embedded
 from gateway.config.loading import load
 from gateway.config.settings import Settings
@@ -73,8 +74,7 @@ def test_a_port_that_is_taken_is_replaced_and_said(capsys: pytest.CaptureFixture
 
 
 def test_a_port_that_is_free_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     assert embedded.free_port("127.0.0.1", port, "server.port") == port
     assert capsys.readouterr().err == ""
 
@@ -103,14 +103,19 @@ def test_every_next_step_can_be_run_as_it_stands(
 COMMAND = [sys.executable, "-c", "import sys; from gateway.cli import main; sys.exit(main())"]
 
 
+def on_free_ports() -> tuple[str, ...]:
+    """Not on those that it has by default: others that run meanwhile may find them free as well."""
+    return ("--set", f"server.port={free_port()}", "--set", f"server.metrics_port={free_port()}")
+
+
 def test_the_demo_shows_its_requests_and_leaves_nothing_behind(tmp_path: Path) -> None:
     require("redis-server")
     done = subprocess.run(
-        [*COMMAND, "demo", "--exit"],
+        [*COMMAND, "demo", "--exit", *on_free_ports()],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
@@ -151,7 +156,7 @@ def test_windows_are_short_as_far_as_nobody_configured_them(
 def test_dev_ends_in_order_by_a_signal(number: signal.Signals, tmp_path: Path) -> None:
     require("redis-server")
     with subprocess.Popen(
-        [*COMMAND, "dev", "--set", "log.level=error"],
+        [*COMMAND, "dev", "--set", "log.level=error", *on_free_ports()],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -86,7 +86,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         started.append(process)
         process.start()
-        process.until(lambda: "Ctrl-C ends it" in process.log(), seconds=20)
+        # Or until it has ended: one of a short duration may be over before that is seen.
+        wait_until(lambda: "Ctrl-C ends it" in process.log() or not process.alive, "it to record", seconds=20)
         return Recording(process, path)
 
     yield start

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,15 +113,17 @@ def test_the_gaps_are_those_of_the_recording_divided_by_the_speed(
 def test_slow_answers_hold_nothing_up(
     fake_gateway: FakeGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    all_there = threading.Barrier(6)
+
     def slow(post: Post) -> Any:
-        time.sleep(0.5)
+        all_there.wait(20)
         return accepted(post)
 
     fake_gateway.script = [slow] * 6
     path = recording(tmp_path / "r", *((offset / 100, webhook("A")) for offset in range(6)))
     assert replay(fake_gateway, path, "--summary", "json") == 0
-    assert fake_gateway.posts[-1].at - fake_gateway.posts[0].at < 0.5
-    assert summary(capsys)["seconds"] < 2
+    assert not all_there.broken
+    assert summary(capsys)["seconds"] < 20
 
 
 def test_a_webhook_that_must_wait_for_others_is_late_and_that_is_said(
@@ -132,7 +136,7 @@ def test_a_webhook_that_must_wait_for_others_is_late_and_that_is_said(
     fake_gateway.script = [slow]
     path = recording(tmp_path / "r", (0, webhook("A")), (0.01, webhook("A")))
     assert replay(fake_gateway, path, "--concurrency", "1") == 0
-    assert "1 webhook left late, up to 0." in capsys.readouterr().out
+    assert re.search(r"1 webhook left late, up to \d+\.\d s", capsys.readouterr().out)
     assert replay(fake_gateway, path, "--concurrency", "1", "--speed", "max", "--summary", "json") == 0
     assert summary(capsys)["late"]["webhooks"] == 0
 

@@ -7,13 +7,13 @@ import os
 import pty
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
+from chaos.rig.ports import free_port
 from gateway.cli import main
 from gateway.cli.storms import span
 from tests.unit.cli.fakes import FakeGateway, window
@@ -72,9 +72,7 @@ def test_a_gateway_that_does_not_tell_is_code_3(
 
 
 def test_a_gateway_that_is_not_there_is_code_3(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    assert main(["storms", "--url", f"http://127.0.0.1:{port}"]) == 3
+    assert main(["storms", "--url", f"http://127.0.0.1:{free_port()}"]) == 3
     assert "--url" in capsys.readouterr().err
 
 

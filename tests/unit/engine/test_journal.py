@@ -29,6 +29,7 @@ class Watched(Logbook):
     def __init__(self, path: Path, *, max_size: int = 1 << 20) -> None:
         super().__init__(path, max_size=max_size)
         self.appends: list[int] = []
+        self.begun = 0
         self.begins = 0
         self.go_on = threading.Event()
         self.go_on.set()
@@ -36,6 +37,7 @@ class Watched(Logbook):
 
     def append(self, added: Iterable[Entry]) -> None:
         entries = list(added)
+        self.begun += 1
         self.go_on.wait(20)
         self._perhaps_broken()
         super().append(entries)
@@ -120,10 +122,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk of a busy machine may take seconds."""
+    monkeypatch.setattr(journaling, "PATIENCE", 20.0)
+
+
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journaling, "STEP", 0.05)
-    monkeypatch.setattr(journaling, "PATIENCE", 0.3)
 
 
 async def test_what_commit_returned_for_is_there_for_the_next_process(path: Path) -> None:
@@ -144,7 +151,7 @@ async def test_what_waits_during_a_sync_shares_the_next_one(path: Path) -> None:
     async with a_desk(path) as desk:
         desk.pages.go_on.clear()
         commits = [asyncio.create_task(desk.journal.commit([desk.take("a")]))]
-        await asyncio.sleep(0.05)
+        await eventually(lambda: desk.pages.begun == 1, "the first sync to have begun")
         commits += [asyncio.create_task(desk.journal.commit([desk.take(f"b{n:02}")])) for n in range(40)]
         await asyncio.sleep(0.05)
         assert not any(commit.done() for commit in commits)
@@ -216,8 +223,11 @@ async def test_an_error_that_passes_costs_a_new_file_and_nothing_else(path: Path
 
 
 @pytest.mark.usefixtures("brisk")
-async def test_a_disk_that_does_not_answer_holds_up_nobody_for_longer_than_the_patience(path: Path) -> None:
+async def test_a_disk_that_does_not_answer_holds_up_nobody_for_longer_than_the_patience(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with a_desk(path) as desk:
+        monkeypatch.setattr(journaling, "PATIENCE", 0.3)
         desk.pages.go_on.clear()
         await asyncio.wait_for(desk.journal.commit([desk.take("a")]), 5)
         assert "did not answer" in desk.journal.trouble

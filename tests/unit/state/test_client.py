@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from chaos.rig.redis_server import RedisServer
-from chaos.rig.waiting import eventually
+from chaos.rig.waiting import eventually, wait_until
 from gateway.config.settings import Redis
 from gateway.errors import StoreRefused, StoreUnsure
 from gateway.resilience.breakers import Breaker, Outcome, Policy
@@ -39,7 +41,7 @@ class Seen:
 
 @asynccontextmanager
 async def client_of(access: Access | str, **more: object) -> AsyncIterator[Client]:
-    client = Client(access, **{"timeout": 2.0, "pool_size": 2, **more})  # type: ignore[arg-type]
+    client = Client(access, **{"timeout": 10.0, "pool_size": 2, **more})  # type: ignore[arg-type]
     try:
         yield client
     finally:
@@ -49,12 +51,16 @@ async def client_of(access: Access | str, **more: object) -> AsyncIterator[Clien
 async def test_nothing_listening_is_a_refusal_of_every_call_and_soon() -> None:
     seen = Seen()
     async with client_of("redis://127.0.0.1:1/0", observer=seen) as client:
-        began = time.monotonic()
+        took = []
         for _ in range(20):
+            began = time.monotonic()
             with pytest.raises(StoreRefused) as caught:
                 await client.command("PING")
+            took.append(time.monotonic() - began)
             assert caught.value.kind == "connection"
-        assert time.monotonic() - began < 1
+        # The time-out is ten seconds: none of them waits for that, however busy the machine is.
+        assert sorted(took)[10] < 0.05
+        assert max(took) < 5
     assert seen.failed == ["connection"] * 20
 
 
@@ -82,14 +88,15 @@ async def test_more_calls_than_connections_wait_for_each_other(redis_server: Red
         assert client.most_connections == 2
 
 
-async def test_a_late_answer_is_nobody_elses(redis_server: RedisServer) -> None:
+async def test_a_late_answer_is_nobody_elses(start_redis: StartRedis) -> None:
     """A call that gave up leaves its answer behind: on that connection nothing is asked any more."""
-    async with client_of(redis_server.url, pool_size=1) as client:
+    redis = start_redis()
+    async with client_of(redis.url, pool_size=1) as client:
         await client.command("PING")
+        redis.pause()
         with pytest.raises(StoreUnsure):
-            await client.command(
-                "EVAL", "local n = 0; for i = 1, 3e6 do n = n + i end; return 'late'", 0, timeout=0.001
-            )
+            await client.command("ECHO", "late", timeout=0.05)
+        redis.resume()
         assert await client.command("ECHO", "mine") == b"mine"
 
 
@@ -98,17 +105,18 @@ async def test_a_silent_server_keeps_nobody_longer_than_the_time_out(start_redis
     async with client_of(redis.url, timeout=0.05) as client:
         await eventually_answers(client)
         redis.pause()
-        began = time.monotonic()
-        kinds = []
+        kinds, took = [], []
         for _ in range(6):
+            began = time.monotonic()
             with pytest.raises((StoreRefused, StoreUnsure)) as caught:
                 await client.command("PING")
+            took.append(time.monotonic() - began)
             kinds.append(caught.value.kind)
-        took = time.monotonic() - began
         redis.resume()
         await eventually_answers(client)
     assert set(kinds) == {"timeout"}
-    assert took < 6 * 0.05 + 0.5
+    # One or two of them may have met a busy machine.
+    assert sorted(took)[3] < 0.05 + 0.08
 
 
 async def eventually_answers(client: Client) -> None:
@@ -122,6 +130,12 @@ async def eventually_answers(client: Client) -> None:
     raise TimeoutError("Redis does not answer")
 
 
+def all_cut(other: redis.Redis) -> None:
+    """Ends all other connections of a Redis. It ends them after its answer."""
+    other.client_kill_filter(_type="normal", skipme=True)
+    wait_until(lambda: len(other.client_list()) == 1, "the others to be gone")
+
+
 async def test_connections_that_were_cut_while_idle_are_replaced_before_a_call_meets_them(
     redis_server: RedisServer,
 ) -> None:
@@ -130,7 +144,7 @@ async def test_connections_that_were_cut_while_idle_are_replaced_before_a_call_m
         for round_ in range(3):
             assert await client.command("ECHO", str(round_)) == str(round_).encode()
             with redis_server.client() as other:
-                other.client_kill_filter(_type="normal", skipme=True)
+                all_cut(other)
             await asyncio.sleep(0.05)
     assert seen.failed == []
     assert seen.reconnected == 2
@@ -177,9 +191,18 @@ async def test_a_server_that_is_lost_opens_the_breaker_and_a_full_one_does_not(
         assert (await client.probe()).outcome is Outcome.FAILURE
 
 
+def following(replica: redis.Redis) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        return bool(replica.info("replication")["master_link_status"] == "up")
+    return False
+
+
 async def test_a_replica_fails_the_probe_although_it_answers(start_redis: StartRedis) -> None:
-    master = start_redis()
+    master = start_redis(options={"repl-diskless-sync": "yes", "repl-diskless-sync-delay": "0"})
     replica = start_redis(name="replica", options={"replicaof": f"127.0.0.1 {master.port}"})
+    with replica.client() as other:
+        # While it reads what the master has, it refuses for another reason.
+        wait_until(lambda: following(other), "the replica to follow")
     async with client_of(replica.url) as client:
         assert await client.command("PING") == b"PONG"
         found = await client.probe()
@@ -202,7 +225,7 @@ async def test_a_password_that_changes_is_read_again_from_its_file(
             other.acl_setuser(
                 "gateway", enabled=True, passwords=["+second", "-first"], commands=["+@all"], keys=["*"]
             )
-            other.client_kill_filter(_type="normal", skipme=True)
+            all_cut(other)
             await asyncio.sleep(0.05)
             with pytest.raises(StoreRefused) as caught:
                 await client.command("PING")

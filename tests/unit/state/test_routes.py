@@ -67,7 +67,7 @@ def tls_port(start_redis: StartRedis, tmp_path: Path) -> int:
 
 
 async def ping(settings: Redis) -> Any:
-    client = Client(Access.of(settings), timeout=2.0, pool_size=1)
+    client = Client(Access.of(settings), timeout=10.0, pool_size=1)
     try:
         return await client.command("PING")
     finally:
@@ -101,7 +101,8 @@ async def test_a_handshake_may_take_longer_than_a_call(tls_port: int, tmp_path: 
 async def test_calls_go_to_the_master_and_to_the_next_one_when_it_is_lost(
     start_sentinel: StartSentinel,
 ) -> None:
-    group = start_sentinel()
+    # So long that the next one is not there yet when the first call meets the loss.
+    group = start_sentinel(down_after_ms=4000)
     seen = Reconnected()
     client = Client(group.url, timeout=0.25, pool_size=2, observer=seen)
     watching = asyncio.create_task(client.watch())
@@ -112,7 +113,7 @@ async def test_calls_go_to_the_master_and_to_the_next_one_when_it_is_lost(
         began = time.monotonic()
         with pytest.raises(StoreError):
             await client.command("PING")
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3
         assert (await until_answered(client, "ROLE"))[0] == b"master"
         assert seen.times >= 1
     finally:
@@ -123,7 +124,7 @@ async def test_calls_go_to_the_master_and_to_the_next_one_when_it_is_lost(
 
 async def test_a_master_that_is_demoted_while_it_lives_is_left(start_sentinel: StartSentinel) -> None:
     """No connection breaks by itself, and it would answer for ever."""
-    group = start_sentinel()
+    group = start_sentinel(down_after_ms=10_000)
     client = Client(group.url, timeout=0.25, pool_size=2, observer=Reconnected())
     watching = asyncio.create_task(client.watch())
     try:
@@ -131,7 +132,7 @@ async def test_a_master_that_is_demoted_while_it_lives_is_left(start_sentinel: S
         with group.sentinels[0].client() as sentinel:
             sentinel.execute_command("SENTINEL", "FAILOVER", group.master_name)
         old = group.servers[0].port
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while (await asyncio.to_thread(group.current_master))[1] == old:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
@@ -161,13 +162,17 @@ async def test_sentinels_may_ask_for_a_password_of_their_own(
 
 
 async def test_without_sentinels_calls_are_refused_at_once_after_the_first() -> None:
-    client = Client("redis+sentinel://127.0.0.1:1/mymaster", timeout=0.5, pool_size=1)
+    client = Client("redis+sentinel://127.0.0.1:1/mymaster", timeout=10.0, pool_size=1)
     try:
-        began = time.monotonic()
+        took = []
         for _ in range(10):
+            began = time.monotonic()
             with pytest.raises(StoreRefused):
                 await client.command("PING")
-        assert time.monotonic() - began < 1
+            took.append(time.monotonic() - began)
+        # None of them waits for the time-out, however busy the machine is.
+        assert sorted(took)[5] < 0.1
+        assert max(took) < 5
     finally:
         await client.close()
 
@@ -176,8 +181,8 @@ async def test_without_sentinels_calls_are_refused_at_once_after_the_first() -> 
 
 
 async def test_a_key_is_asked_of_its_node_wherever_it_moves(start_redis_cluster: StartRedisCluster) -> None:
-    redis = start_redis_cluster(replicas_per_master=0)
-    client = Client(redis.url, timeout=0.5, pool_size=2, observer=Reconnected())
+    redis = start_redis_cluster(replicas_per_master=0, node_timeout_ms=15_000)
+    client = Client(redis.url, timeout=5.0, pool_size=2, observer=Reconnected())
     try:
         for number in range(12):
             key = f"gw:{{{number}}}:queue"
@@ -203,9 +208,9 @@ async def test_a_key_is_asked_of_its_node_wherever_it_moves(start_redis_cluster:
 async def test_a_script_is_sent_to_every_node_that_does_not_know_it(
     start_redis_cluster: StartRedisCluster,
 ) -> None:
-    redis = start_redis_cluster(replicas_per_master=0)
+    redis = start_redis_cluster(replicas_per_master=0, node_timeout_ms=15_000)
     seen = Reconnected()
-    client = Client(redis.url, timeout=2.0, pool_size=2, observer=seen)
+    client = Client(redis.url, timeout=10.0, pool_size=2, observer=seen)
     try:
         for number in range(12):
             root = f"gw:{{{number}}}:"

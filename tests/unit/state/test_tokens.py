@@ -13,7 +13,7 @@ from gateway.state.tokens import TokenHashes
 
 @pytest.fixture
 async def client(redis_server: RedisServer) -> AsyncIterator[Client]:
-    client = Client(redis_server.url, timeout=2.0, pool_size=2)
+    client = Client(redis_server.url, timeout=10.0, pool_size=2)
     yield client
     await client.close()
 

@@ -179,4 +179,5 @@ async def test_a_sender_that_leaves_in_the_middle_of_its_body_leaves_nothing_beh
     await eventually(lambda: inflight.held, "the body has room")
     writer.close()
     await eventually(lambda: not inflight.held, "its room is given back")
-    assert service.value("gateway_requests_total", route=WEBHOOK, method="POST", code="499") == 1
+    counted = {"route": WEBHOOK, "method": "POST", "code": "499"}
+    await eventually(lambda: service.value("gateway_requests_total", **counted) == 1, "its end to be counted")

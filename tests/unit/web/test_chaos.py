@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from chaos.rig.waiting import eventually
 from gateway.resilience.faults import MODES, FaultMode, FaultPoints, FaultTarget
 from tests.integration.described import Described
 from tests.unit.web.harness import WEBHOOK, FakeEngine, Serve, Service
@@ -212,7 +212,7 @@ async def test_a_sender_that_waits_in_vain_gets_no_answer_whether_its_alerts_wer
         await service.post(ALERT)
     assert 0.25 < time.monotonic() - began < 5
     assert len(engine.accepted) == taken
-    await asyncio.sleep(0.05)
-    assert service.value("gateway_requests_total", route=WEBHOOK, method="POST", code="499") == 1
+    counted = {"route": WEBHOOK, "method": "POST", "code": "499"}
+    await eventually(lambda: service.value("gateway_requests_total", **counted) == 1, "its end to be counted")
     stage.points.points[FaultTarget.WEBHOOK].end()
     assert (await service.post(ALERT)).status == 202

@@ -126,10 +126,11 @@ async def test_where_nobody_is_idle_who_takes_longest_over_the_headers_goes(
     monkeypatch.setattr("gateway.web.connections.HASTE", 0.2)
     service = await serve(server={"max_connections": 2})
     slow, slower = await connect(service), await connect(service)
-    slower.send(b"GET /hea")
-    await asyncio.sleep(0.15)
-    slow.send(b"GET /hea")
-    await asyncio.sleep(0.15)
+    for number, peer in enumerate((slower, slow), 1):
+        peer.send(b"GET /hea")
+        await eventually(lambda n=number: len(beginning(service)) == n, "the headers to have begun")
+    longest = min(beginning(service).values())
+    await eventually(lambda: asyncio.get_running_loop().time() > longest + 0.2, "one of them to be late")
     assert await (await connect(service)).asks() == 200
     assert (await slower.ended()).startswith(b"HTTP/1.1 503 ")
     assert slow.open
@@ -162,14 +163,14 @@ async def test_a_connection_that_is_closed_leaves_its_place(serve: Serve, connec
 
 
 async def test_headers_have_their_time_however_they_trickle(serve: Serve, connect: Connect) -> None:
-    service = await serve(server={"header_timeout": "300ms"})
+    service = await serve(server={"header_timeout": "1s"})
     first, later, quick = [await connect(service) for _ in range(3)]
     assert [await later.asks(), await quick.asks()] == [200, 200]
     told = [asyncio.create_task(peer.answer()) for peer in (first, later)]
     for byte in GET[:10]:
         for peer in (first, later):
             peer.send(bytes([byte]))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
     assert await asyncio.gather(*told) == [503, 503]
     assert service.value("gateway_errors_total", type="timeout") == 2
     assert await quick.asks() == 200, "an idle connection has all the time of keepalive"
@@ -177,7 +178,7 @@ async def test_headers_have_their_time_however_they_trickle(serve: Serve, connec
 
 
 async def test_slow_headers_that_come_in_time_are_served(serve: Serve, connect: Connect) -> None:
-    service = await serve(server={"header_timeout": "2s"})
+    service = await serve(server={"header_timeout": "20s"})
     peer = await connect(service)
     for _ in range(2):
         for start in range(0, len(GET), 4):

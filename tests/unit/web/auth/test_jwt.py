@@ -198,7 +198,7 @@ def _revoked(service: Service, one: str) -> bool:
 
 async def test_a_token_that_expires_while_it_is_remembered_is_refused(serve: Serve, key_file: Path) -> None:
     service = await started(serve, MemoryRegister(), key_file=str(key_file), leeway="0s")
-    brief = token(signing(key_file), exp=int(time.time()) + 2)
+    brief = token(signing(key_file), exp=int(time.time()) + 5)
     assert (await post(service, brief)).status == 202
 
     await answered(service, brief, 401)

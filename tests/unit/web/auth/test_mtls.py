@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -119,7 +120,14 @@ async def test_a_handshake_has_the_time_of_headers(serve: Serve, ca: Authority, 
     async with asyncio.timeout(5):
         assert await reader.read() == b""
     writer.close()
-    assert (await post(service, client(ca)))[0] == 202
+
+    async def served() -> bool:
+        # A machine that is busy may take longer over a handshake.
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            return (await post(service, client(ca)))[0] == 202
+        return False
+
+    await eventually(served, "a handshake in time")
 
 
 async def test_a_certificate_of_another_ca_and_an_expired_one_do_not_get_through_the_handshake(

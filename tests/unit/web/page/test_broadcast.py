@@ -60,11 +60,13 @@ async def test_nothing_is_taken_before_somebody_looks_nor_after_the_last_has_lef
     await asyncio.sleep(INTERVAL * 5)
     assert camera.taken == 0
     pieces = broadcast.join().pieces()
-    assert [await anext(pieces) for _ in range(3)] == [b"1", b"2", b"3"]
+    seen = [int(await anext(pieces)) for _ in range(3)]
+    assert seen[0] >= 1
+    assert seen == sorted(set(seen))
     await pieces.aclose()
     await eventually(lambda: broadcast.latest is None, "the end of the last interval", seconds=5)
     taken = camera.taken
-    assert taken <= 4
+    assert taken <= seen[-1] + 1
     await asyncio.sleep(INTERVAL * 5)
     assert camera.taken == taken
     later = broadcast.join().pieces()
@@ -89,8 +91,8 @@ async def test_all_see_the_same_picture_and_a_newcomer_sees_the_latest_at_once(
 async def test_who_is_slow_misses_pictures_and_sees_the_latest_next(run: Run, camera: Camera) -> None:
     broadcast = run()
     pieces = broadcast.join().pieces()
-    assert await anext(pieces) == b"1"
-    await eventually(lambda: camera.taken >= 5, "more pictures", seconds=5)
+    first = int(await anext(pieces))
+    await eventually(lambda: camera.taken >= first + 4, "more pictures", seconds=5)
     assert await anext(pieces) == broadcast.latest
     await pieces.aclose()
 
