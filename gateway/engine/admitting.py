@@ -167,12 +167,15 @@ class Admitter:
             try:
                 await self._call(number, batch)
             except Exception as error:
-                # A bug, not an outage; still nothing may wait for ever, and nothing was taken for certain.
                 log.exception("admission failed unexpectedly")
-                self._metrics.errors["admission"].inc()
-                failure = errors.NotDurable(f"admission failed: {type(error).__name__}")
-                for unit in batch:
-                    self._release(unit, Fate(None, error=failure))
+                self._give_up(batch, error)
+
+    def _give_up(self, batch: Sequence[Unit], error: Exception) -> None:
+        """A bug, not an outage; still nothing may wait for ever, and nothing was taken for certain."""
+        self._metrics.errors["admission"].inc()
+        failure = errors.NotDurable(f"admission failed: {type(error).__name__}")
+        for unit in batch:
+            self._release(unit, Fate(None, error=failure))
 
     def _next_batch(self, shard: _Shard) -> list[Unit]:
         """What one call takes. A new problem costs Redis about as much as two duplicates."""
@@ -215,7 +218,7 @@ class Admitter:
             if isinstance(error, errors.StoreRefused):
                 for unit in batch:
                     self._unsent(unit)
-            self._start(self._direct.take(batch, error, self._release), "direct")
+            self._start(self._directly(batch, error), "direct")
             return
         if reply.due_in >= 0:
             self._on_due(number, reply.due_in)
@@ -227,6 +230,13 @@ class Admitter:
             if fate is not None:
                 fates.append((unit, fate))
         self._answer(fates)
+
+    async def _directly(self, batch: Sequence[Unit], why: errors.StoreError) -> None:
+        try:
+            await self._direct.take(batch, why, self._release)
+        except Exception as error:
+            log.exception("direct admission failed unexpectedly")
+            self._give_up(batch, error)
 
     async def _take(self, number: int, batch: list[Unit], now: float) -> tuple[AdmitReply, list[Unit]]:
         """The answer of Redis, and whom it is for: without those whose body was noted already. Raises `StoreError`."""

@@ -25,6 +25,8 @@ from tests.integration.sight import settled
 from tests.rig.fixtures import StartGateway
 
 SECONDS = seconds(25, 120)
+KILLS = SECONDS / 6
+"""At least; on a slow machine it takes longer."""
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ async def kill_again_and_again(
     """
     began = time.monotonic()
     kills, flushed = 0, False
-    while time.monotonic() < began + SECONDS or not flushed:
+    while time.monotonic() < began + SECONDS or kills < KILLS or not flushed:
         victim = rng.choice(replicas)
         if rng.random() < 0.8:
             await eventually(victim.ready, f"{victim.name} to be ready", seconds=30)
@@ -104,11 +106,10 @@ async def test_two_replicas_killed_again_and_again_and_a_flush_lose_nothing_and_
 
     found = await judged(log, cluster, room=Room(notes_lost=True, deaths=True))
 
-    print(f"{kills} kills in {SECONDS:g} s, {load.refused:.2%} of {load.statuses.total()} attempts were 503")
+    print(f"{kills} kills in {SECONDS:g} s or more, {load.refused:.2%} of {load.statuses.total()} attempts were 503")
     print(found)
     assert found.exact, found.findings
     assert found.accepted == load.accepted
-    assert kills >= SECONDS / 6
     assert found.unanswered > 0, "no kill fell on a request that was under way"
     # Most is certain; else a wrong count could hide in what is open.
     assert found.unanswered + found.counted_again < found.accepted / 4

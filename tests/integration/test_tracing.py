@@ -58,7 +58,7 @@ async def test_the_trace_of_a_webhook_reaches_the_write_in_kubernetes(
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=tracing(collector.url))
     sender = f"00-{TRACE}-{PARENT}-01"
     assert post(gateway, fires(namespace, "pod-1"), traceparent=sender) == 201
-    await eventually(lambda: len(collector.spans(trace=TRACE)) == 5, "all spans", seconds=15)
+    await eventually(lambda: len(collector.spans(trace=TRACE)) == 5, "all spans", seconds=40)
     spans = {span.name: span for span in collector.spans(trace=TRACE)}
     served, admission = spans[f"POST {PATH}"], spans["admission"]
     call, write, create = spans["redis admit"], spans["write request"], spans["kubernetes create"]
@@ -131,7 +131,7 @@ async def test_what_the_sender_leaves_out_and_what_is_not_sampled_is_not_traced(
     assert post(gateway, fires(namespace, "b")) == 201
     assert post(gateway, fires(namespace, "c"), traceparent="00-garbage") == 201
     assert post(gateway, fires(namespace, "d"), traceparent=f"00-{TRACE}-{PARENT}-01") == 201
-    await eventually(lambda: len(collector.spans()) == 5, "the spans of the last one", seconds=15)
+    await eventually(lambda: len(collector.spans()) == 5, "the spans of the last one", seconds=40)
     await settled(gateway)
     assert {span.trace for span in collector.spans()} == {TRACE}
     # They are counted once the collector's answer is there.

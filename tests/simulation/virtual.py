@@ -58,10 +58,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run to completion under virtual time, then cancel whatever is left."""
+    """Run to completion under virtual time, then cancel whatever is left.
+
+    Raises what a task failed with that nobody waited for, if nothing else went wrong.
+    """
     loop = VirtualLoop()
+    missed: list[BaseException] = []
+
+    def miss(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        missed.append(context.get("exception") or RuntimeError(context["message"]))
+
+    loop.set_exception_handler(miss)
     try:
-        return loop.run_until_complete(main)
+        result = loop.run_until_complete(main)
+        if missed:
+            raise missed[0]
+        return result
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:
