@@ -196,7 +196,7 @@ async def test_alerts_that_end_leave_their_window_although_redis_7_is_full(
     together: bool, start_gateway: StartGateway, start_redis: StartRedis, cluster: Api, namespace: str
 ) -> None:
     server = start_redis(source="seven")
-    gateway = start_gateway(redis=server, cluster=cluster, settings=quick(hold="4s"))
+    gateway = start_gateway(redis=server, cluster=cluster, settings=quick(hold="8s"))
     first, second = pods(namespace, 0, 1)
     _, verdicts = send(gateway, first, second)
     windows_in(verdicts)
@@ -208,7 +208,7 @@ async def test_alerts_that_end_leave_their_window_although_redis_7_is_full(
         assert status in (201, 202)
         with repeatedly(filler.fill, 0.2):
             await stands(cluster, namespace, own=[("p7", 1)] if together else [])
-            await asyncio.sleep(5)
+            await asyncio.sleep(9)  # past the end of the window, and past the grace of the repair
             await stands(cluster, namespace, own=[("p7", 1)] if together else [])
             await settled(gateway)
         filler.stop()
