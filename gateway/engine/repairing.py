@@ -8,7 +8,7 @@ Redis does not answer and the slot is older than a grace, the process writes it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -22,7 +22,7 @@ from gateway.engine.views import open_holder, remembered, resolved_since
 from gateway.engine.writing import Writer
 from gateway.resilience.breakers import State
 from gateway.state.payloads import encode
-from gateway.state.records import IMMEDIATE, Admission, Kind, Standing
+from gateway.state.records import IMMEDIATE, Admission, Admitted, Kind, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -238,7 +238,9 @@ class Repairer:
         self._metrics.retries["redis"].inc(len(messages))
         try:
             reply = await self._store.admit(shard, messages, notes_taken=True)
-        except errors.StoreError:
+        except errors.StoreError as error:
+            if error.kind == "oom":
+                slots = await self._unsettled(shard, messages, asserted)
             if not self._breakers.kubernetes_closed:
                 return
             oldest = self._clock.monotonic() - GRACE
@@ -250,15 +252,37 @@ class Repairer:
         for (slot, value), admitted in zip(asserted, reply.results, strict=True):
             if admitted.fresh:
                 slot.lost = True
-            if admitted.standing is Standing.SETTLED:
-                newly = self._ledger.confirm(slot, min(value, admitted.base))
-                if newly:
-                    self._on_taken(slot.fingerprint, newly)
-            elif admitted.standing.counted or admitted.standing is Standing.WITHDRAWN:
-                self._ledger.withdraw(slot, min(value, admitted.base))
+            self._learn(slot, value, admitted)
             if admitted.window is not None:
                 held = admitted.window
                 self._ledger.hold(slot, held.id, storming=held.storming, end=held.ends_at)
+
+    async def _unsettled(
+        self, shard: int, messages: Sequence[Admission], asserted: Sequence[tuple[Slot, int]]
+    ) -> list[Slot]:
+        """The slots of assertions that a full Redis refused, without those that it knows as settled: an alert that
+        resolved in its window needs no request, and nobody but Redis knows.
+        """
+        slots = [slot for slot, _ in asserted]
+        try:
+            reply = await self._store.ask(shard, messages)
+        except errors.StoreError:
+            return slots
+        settled = set()
+        for (slot, value), admitted in zip(asserted, reply.results, strict=True):
+            if admitted.standing is Standing.SETTLED or admitted.standing is Standing.WITHDRAWN:
+                self._learn(slot, value, admitted)
+                settled.add(slot.name)
+        return [slot for slot in slots if slot.name not in settled]
+
+    def _learn(self, slot: Slot, value: int, admitted: Admitted) -> None:
+        """What Redis says of an assertion of `value`."""
+        if admitted.standing is Standing.SETTLED:
+            newly = self._ledger.confirm(slot, min(value, admitted.base))
+            if newly:
+                self._on_taken(slot.fingerprint, newly)
+        elif admitted.standing.counted or admitted.standing is Standing.WITHDRAWN:
+            self._ledger.withdraw(slot, min(value, admitted.base))
 
     async def _write(self, slot: Slot) -> None:
         source = slot.source

@@ -52,7 +52,7 @@ class Scripts:
             "take_notes",
         )
     } | {"resolve": "admit"}
-    """`resolve` is the admission of ended episodes alone, which frees more than it takes."""
+    """`resolve` is the admission of what takes no memory: ended episodes alone, or what is there already."""
     WITH_WINDOWS = frozenset({"admit", "claim", "confirm_window", "look", "storms", "sweep"})
     REFUSED_WITHOUT_MEMORY = frozenset({"admit", "note"})
     """What is new is refused where there is no memory; what is there already must be written, settled and freed."""

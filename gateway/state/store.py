@@ -26,6 +26,7 @@ from gateway.state.records import (
     OpenWindows,
     Seen,
     WindowConfirmation,
+    WindowState,
 )
 from gateway.state.replies import Reply
 
@@ -63,6 +64,11 @@ class Store(Protocol):
 
         `life` names the life of Redis's data that the caller saw last, empty for any. If it is another one by now,
         nothing is done, and the reply names it.
+        """
+
+    async def ask(self, shard: int, messages: Sequence[Admission]) -> AdmitReply:
+        """The same of assertions that a full Redis refused. Without payloads: what it has takes no room again, and of
+        what it has not nothing is stored, which it answers with `WANTS_PAYLOAD`.
         """
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
@@ -150,6 +156,15 @@ class RedisStore:
             if refusal.kind == "oom" and ended:
                 await self._resolve_at_least(shard, ended, notes_taken=notes_taken)
             raise
+
+    async def ask(self, shard: int, messages: Sequence[Admission]) -> AdmitReply:
+        bare = [
+            msgspec.structs.replace(
+                message, payload="", proposal="", window="", window_state=WindowState.NONE
+            )
+            for message in messages
+        ]
+        return await self._admit("resolve", shard, bare, notes_taken=True)
 
     async def _resolve_at_least(self, shard: int, ended: Sequence[Admission], *, notes_taken: bool) -> None:
         """Redis is full and took no alert: let those that ended leave their windows all the same.

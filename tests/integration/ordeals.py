@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import itertools
 import json
 import time
@@ -41,7 +42,7 @@ SETTINGS: dict[str, Any] = {
 }
 """With 10 ms the pauses of a machine that runs many tests at once would be faults of their own."""
 
-CLOSED = 0.0
+CLOSED, OPEN = 0.0, 1.0
 
 
 class Load:
@@ -153,6 +154,8 @@ class Sight:
     def __init__(self, gateways: Sequence[GatewayProcess]) -> None:
         self._gateways = gateways
         self.states: list[float] = [CLOSED] * len(gateways)
+        self._turns: dict[int, float] = {}
+        """Gateway → changes of its breaker so far."""
         self._changes: list[tuple[float, int, float]] = []
         self._errors: list[tuple[float, int, float]] = []
 
@@ -160,12 +163,16 @@ class Sight:
         """Runs until cancelled."""
         while True:
             for number, one in enumerate(self._gateways):
-                with contextlib.suppress(OSError):
-                    state, errors = await asyncio.to_thread(_seen, one)
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    state, errors, turns = await asyncio.to_thread(_seen, one)
                     at = time.monotonic()
+                    if state == self.states[number] == CLOSED and turns > self._turns.get(number, turns):
+                        # It opened and closed again while nobody looked.
+                        self._changes += [(at, number, OPEN), (at, number, CLOSED)]
                     if state != self.states[number]:
                         self._changes.append((at, number, state))
                         self.states[number] = state
+                    self._turns[number] = turns
                     self._errors.append((at, number, errors))
             await asyncio.sleep(0.1)
 
@@ -199,15 +206,17 @@ class Sight:
         return None if None in first else max(one for one in first if one is not None)
 
 
-def _seen(one: GatewayProcess) -> tuple[float, float]:
-    """The state of the breaker, and errors of Redis."""
-    state = errors = 0.0
+def _seen(one: GatewayProcess) -> tuple[float, float, float]:
+    """The state of the breaker, errors of Redis, and how often the state changed."""
+    state = errors = turns = 0.0
     for line in one.metrics().splitlines():
         if line.startswith("gateway_circuit_breaker_state{") and 'component="redis"' in line:
             state = float(line.rpartition(" ")[2])
+        elif line.startswith("gateway_circuit_breaker_state_changes_total{") and 'component="redis"' in line:
+            turns += float(line.rpartition(" ")[2])
         elif line.startswith("gateway_redis_operation_errors_total"):
             errors += float(line.rpartition(" ")[2])
-    return state, errors
+    return state, errors, turns
 
 
 class Ordeal:
@@ -254,6 +263,8 @@ async def ordeal(
         await asyncio.sleep(1.0)
         load.stop()
         await asyncio.wait_for(sending, 90)
+        # A pause of the machine may have opened one once more: when it closed for good is seen to its end.
+        await eventually(lambda: sight.all_closed, "the breakers to close", seconds=40)
     finally:
         looking.cancel()
         sending.cancel()

@@ -18,6 +18,10 @@ from tests.integration.load import PATH, alert, webhook
 PATIENT = {"server": {"ack_wait": "5s"}}
 """For tests that expect 201: on a busy machine, a cold API server takes longer than the usual quarter of a second."""
 
+UNHURRIED = {"redis": {"timeout": "5s"}}
+"""For tests in which Redis is well, or refuses at once, and that ask what goes through it: a machine that pauses for
+seconds is no fault of it. The usual 10 ms send alerts the direct way then, which is right, but another story."""
+
 RESOLVED_AT = "remediation.kubernaut.io/signal-resolved-at"
 
 

@@ -13,10 +13,21 @@ import pytest
 from chaos.faults.rules import Fault, Rule
 from chaos.rig.api import Api
 from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, flood
 from tests.integration.rivals import rival_writer
-from tests.integration.sight import adds_up, body, fires, kubectl_counts, settled
+from tests.integration.sight import (
+    PATIENT,
+    UNHURRIED,
+    adds_up,
+    body,
+    counts,
+    fires,
+    kubectl_counts,
+    settled,
+)
 from tests.integration.test_counting import check_marks
+from tests.integration.windows import total
 from tests.rig.fixtures import StartFaultProxy, StartGateway
 
 OURS = "remediationrequests"
@@ -24,7 +35,7 @@ LOST = Rule(Fault.ANSWER_LOST, share=0.2, verbs=("create", "patch"), resource=OU
 NO_REDIS = "redis://127.0.0.1:1/0"
 LAGGING = Rule(Fault.DELAY, share=0.3, verbs=("patch",), resource=OURS, seconds=0.03, jitter=0.02)
 """Some counts arrive late, so that the rival's write is there first: a conflict."""
-OFTEN = {"dedup": {"write_interval": "50ms"}, "queue": {"lease": "3s"}}
+OFTEN = {**UNHURRIED, "dedup": {"write_interval": "50ms"}, "queue": {"lease": "3s"}}
 """Many writes, so that many answers can be lost; and what a lost reply of Redis leaves claimed is free again soon."""
 RUNS = int(os.environ.get("LOST_ANSWER_RUNS") or 3)
 
@@ -47,7 +58,8 @@ async def test_a_first_alert_whose_answers_are_lost_and_ten_duplicates_make_elev
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [lost("create"), lost("patch"), LOST])
-    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=OFTEN)
+    # The request is there before the duplicates are, so that they need another write than it did.
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings={**PATIENT, **OFTEN})
 
     status, answer = gateway.post(PATH, body(fires(namespace)))
     first = json.loads(answer)["alerts"][0]
@@ -75,22 +87,28 @@ async def test_a_thousand_duplicates_over_two_replicas_with_a_fifth_of_all_answe
     proxy = start_fault_proxy(cluster, [LAGGING, lost("create"), lost("patch"), LOST], seed=run)
     replicas = [start_gateway(redis=redis_server, cluster=proxy, settings=OFTEN) for _ in range(2)]
 
+    def conflicts() -> float:
+        return total(replicas, "gateway_crd_update_conflicts_total")
+
+    wave = 0
     with rival_writer(cluster, namespace):
-        # In ten waves: one would be so few writes that hardly an answer could be lost.
-        for wave in range(1, 11):
+        # In ten waves: one would be so few writes that hardly an answer could be lost. In more, until the rival was
+        # quicker once.
+        while wave < 10 or not conflicts():
+            wave += 1
+            assert wave <= 60, "the rival is never quicker"
             books = await flood([replica.url for replica in replicas], [body(fires(namespace))] * 100)
             assert books.accepted == books.attempts == 100
             await adds_up(cluster, namespace, [100 * wave], seconds=60)
         await settled(*replicas)
 
-    conflicts = sum(replica.metric("gateway_crd_update_conflicts_total") for replica in replicas)
-    writes = sum(replica.metric("gateway_k8s_api_requests_total", verb="patch") for replica in replicas)
+    writes = total(replicas, "gateway_k8s_api_requests_total", verb="patch")
     print(
-        f"run {run}: {proxy.count('answer lost')} answers lost, {conflicts:g} conflicts, {writes:g} patches"
+        f"run {run}: {proxy.count('answer lost')} answers lost, {conflicts():g} conflicts, {writes:g} patches"
     )
-    assert kubectl_counts(cluster, namespace) == "1000"
+    assert kubectl_counts(cluster, namespace) == str(100 * wave)
     assert proxy.count("answer lost") > 2
-    assert conflicts > 0
+    assert conflicts() > 0
     check_marks(cluster.requests(namespace))
 
 
@@ -106,11 +124,14 @@ async def test_a_write_that_is_never_answered_counts_once(
 
     # The first problem's request is silent when it is made, the other one's when it is counted on.
     bodies = [body(fires(namespace, f"pod-{number % 2}")) for number in range(200)]
-    books = await flood([replica.url for replica in replicas], bodies)
+    for half in (bodies[:100], bodies[100:]):
+        books = await flood([replica.url for replica in replicas], half)
+        assert books.accepted == books.attempts == 100
+        # What comes later than both requests are there has to be counted on.
+        await eventually(lambda: len(counts(cluster, namespace)) == 2, "both requests", seconds=40, every=0.1)
     await adds_up(cluster, namespace, [100, 100])
     await settled(*replicas)
 
-    assert books.accepted == books.attempts == 200
     assert proxy.count("hang") == 2
     assert counts_by_kubectl(cluster, namespace) == [100, 100]
     check_marks(cluster.requests(namespace))

@@ -15,11 +15,12 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
 from gateway.cli.doctor import kubernetes
 from gateway.config.settings import Kubernetes
-from gateway.resilience.diagnosis import Grade
+from gateway.resilience.diagnosis import Diagnosis, Grade
 from tests.integration.accounts import Account, verbs
 from tests.integration.rivals import RESOURCES, rival_writer
 from tests.integration.senders import Senders
 from tests.integration.sight import (
+    UNHURRIED,
     adds_up,
     count_of,
     fires,
@@ -51,11 +52,21 @@ async def listed(api: Api, namespace: str) -> None:
     )
 
 
+async def in_force(api: Api, namespace: str, namespaces: tuple[str, ...]) -> None:
+    """Every role, each of which the API server takes notice of by itself."""
+    await listed(api, namespace)
+    async with asyncio.timeout(60):
+        while await examined(api, namespaces):
+            pass
+
+
 async def examined(api: Api, namespaces: tuple[str, ...] = ()) -> str:
     """What the doctor finds wanting about permissions; empty where nothing is."""
     settings = Kubernetes(kubeconfig=str(api.kubeconfig), namespaces=namespaces)
-    found = await kubernetes.examine(settings)
-    assert {one.check for one in found} >= {"permissions", "namespaces", "writes"}
+    found: list[Diagnosis] = []
+    async with asyncio.timeout(30):  # an API server that stands still for a moment is not asked everything
+        while not {one.check for one in found} >= {"permissions", "namespaces", "writes"}:
+            found = await kubernetes.examine(settings)
     return "; ".join(
         one.found
         for one in found
@@ -75,7 +86,7 @@ async def test_a_gateway_with_these_roles_and_no_more_does_everything_and_uses_e
     some = (namespace,) if file == "rbac-namespaces.yaml" else ()
     account.grant(file)
     api = account.api()
-    await listed(api, namespace)
+    await in_force(api, namespace, some)
     storm = {
         "hold": "1s",
         "inactivity": "1s",
@@ -83,6 +94,7 @@ async def test_a_gateway_with_these_roles_and_no_more_does_everything_and_uses_e
         "rules": [{"matchers": ['alertname!="Stormy"'], "mode": "immediate"}],
     }
     settings = {
+        **UNHURRIED,
         "kubernetes": {"namespaces": list(some)},
         "storm": storm,
         "dedup": {"write_interval": "100ms"},  # many writes, so that one meets a conflict soon
@@ -104,7 +116,9 @@ async def test_a_gateway_with_these_roles_and_no_more_does_everything_and_uses_e
     granted = verbs(file, REQUESTS)
     unused = [verb for verb in granted if not gateway.metric(CALLS, verb=verb, code=SUCCESS.get(verb, "200"))]
     assert unused == []
-    assert gateway.metric("gateway_k8s_events_total", result="written") > 0
+    await eventually(
+        lambda: gateway.metric("gateway_k8s_events_total", result="written") > 0, "an event to be written"
+    )
     assert gateway.metric("gateway_k8s_events_total", result="forbidden") == 0
     assert await examined(api, some) == ""
 
@@ -208,7 +222,7 @@ async def test_without_any_one_of_the_permissions_the_doctor_names_it(
     for resource, verb in every:
         account.take_away(resource, verb)
         found = ""
-        async with asyncio.timeout(20):  # the API server takes notice after a moment
+        async with asyncio.timeout(60):  # the API server takes notice after a moment
             while f"may not {verb} {resource}" not in found:
                 found = await examined(api)
             account.restore()

@@ -12,6 +12,7 @@ import redis
 from chaos.rig.api import Api
 from chaos.rig.garbage import WAYS
 from chaos.rig.redis_server import RedisServer
+from chaos.rig.waiting import eventually
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
 from tests.integration.windows import total
@@ -28,6 +29,8 @@ KINDS = (
     ),
     *("gw:{0}:dead", "gw:{0}:windows", "gw:{0}:w:*", "gw:{0}:g:*", "gw:{0}:m:*", "alert:buffer:*"),
 )
+SELDOM = {"gw:{0}:m:*", "gw:{0}:g:*"}
+"""May not be there whenever their turn comes."""
 
 
 class Vandal:
@@ -37,6 +40,10 @@ class Vandal:
         self._client = client
         self._turns = itertools.cycle(itertools.product(WAYS, KINDS))
         self.spoilt: dict[str, int] = dict.fromkeys(KINDS, 0)
+
+    @property
+    def never(self) -> set[str]:
+        return {kind for kind, times in self.spoilt.items() if not times}
 
     def spoil(self) -> None:
         way, kind = next(self._turns)
@@ -57,10 +64,12 @@ async def test_garbage_over_every_kind_of_key_under_load_neither_loses_nor_doubl
             vandal = Vandal(client)
             with repeatedly(vandal.spoil, 0.15):
                 await asyncio.sleep(0.15 * 1.3 * len(WAYS) * len(KINDS))
+                # Some live for moments only, and the turns of a slow machine may miss them for so long.
+                await eventually(
+                    lambda: vandal.never <= SELDOM, "every kind to be met", seconds=60, every=0.2
+                )
         await asyncio.sleep(3)
     test.tell("garbage", opened=test.sight.opened(began), recovered=test.sight.closed(began))
 
-    never = {kind for kind, times in vandal.spoilt.items() if not times}
-    assert never <= {"gw:{0}:m:*", "gw:{0}:g:*"}, never
     assert total(gateways, "gateway_redis_corrupt_entries_total") > 10
     assert test.load.refused < 0.05

@@ -13,6 +13,7 @@ from chaos.rig.waiting import eventually
 from tests.integration.load import PATH, flood
 from tests.integration.sight import (
     PATIENT,
+    UNHURRIED,
     adds_up,
     ask,
     body,
@@ -35,7 +36,7 @@ async def test_with_redis_killed_alerts_are_created_and_counted_directly(
     start_gateway: StartGateway, start_redis: StartRedis, cluster: Api, namespace: str
 ) -> None:
     redis = start_redis()
-    gateway = start_gateway(redis=redis, cluster=cluster, settings=PATIENT)
+    gateway = start_gateway(redis=redis, cluster=cluster, settings={**PATIENT, **UNHURRIED})
     assert send_one(gateway, fires(namespace))["outcome"] == "created"
 
     redis.kill()
@@ -70,6 +71,8 @@ async def test_a_silent_redis_delays_alerts_by_no_more_than_its_time_out(
     redis = start_redis()
     gateway = start_gateway(redis=redis, cluster=cluster, settings={**PATIENT, **SHORT_LEASE})
     assert send_one(gateway, fires(namespace))["outcome"] == "created"
+    # A slow machine may have sent that one the direct way, too.
+    before = gateway.metric("gateway_dedup_fallback_total")
 
     redis.pause()
     slowest = 0.0
@@ -81,8 +84,8 @@ async def test_a_silent_redis_delays_alerts_by_no_more_than_its_time_out(
     await adds_up(cluster, namespace, [2, 2])
     await settled(gateway)
 
-    assert slowest < 3
-    assert gateway.metric("gateway_dedup_fallback_total") == 3
+    assert slowest < 4.5  # less than the 5 s of `PATIENT`, and than a machine that stands still for a while
+    assert gateway.metric("gateway_dedup_fallback_total") - before == 3
 
 
 async def test_over_two_replicas_redis_may_come_and_go_under_load(
@@ -207,7 +210,7 @@ async def test_what_was_taken_of_a_refused_webhook_is_not_counted_again_when_it_
 async def test_emptying_redis_again_and_again_under_load_loses_and_doubles_nothing(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    replicas = [start_gateway(redis=redis_server, cluster=cluster) for _ in range(2)]
+    replicas = [start_gateway(redis=redis_server, cluster=cluster, settings=UNHURRIED) for _ in range(2)]
     bodies = [body(fires(namespace, f"pod-{number % 20}")) for number in range(2000)]
 
     load = asyncio.create_task(flood([replica.url for replica in replicas], bodies, at_once=16))
@@ -232,13 +235,20 @@ async def test_requests_that_redis_forgot_are_made_by_the_repair(
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [Rule(Fault.THROTTLED, write=True, resource=OURS, retry_after=1)])
-    gateway = start_gateway(redis=redis_server, cluster=proxy)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=UNHURRIED)
 
     for _ in range(2):
         for number in range(4):
             assert send_one(gateway, fires(namespace, f"pod-{number}"))["outcome"] == "queued"
     with redis_server.client() as client:
         client.flushall()
+        # Before that, a write that was under way at the flush may still be as good as any other.
+        await eventually(
+            lambda: len(client.keys("gw:{0}:r:*")) == 4,
+            "the repair to tell Redis again",
+            seconds=40,
+            every=0.1,
+        )
     proxy.clear()
     await adds_up(cluster, namespace, [2] * 4)
     await settled(gateway)

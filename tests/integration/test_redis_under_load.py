@@ -16,7 +16,7 @@ from tests.integration.filling import Filler
 from tests.integration.lengths import seconds
 from tests.integration.ordeals import SETTINGS, ordeal
 from tests.integration.rivals import repeatedly
-from tests.integration.sight import PATIENT, send, settled
+from tests.integration.sight import PATIENT, UNHURRIED, send, settled
 from tests.integration.windows import once, pods, quick, stands, windows_in
 from tests.rig.fixtures import StartGateway, StartRedis
 
@@ -40,6 +40,7 @@ async def test_a_redis_that_is_killed_comes_back(
         began = time.monotonic()
         server.kill()
         await asyncio.sleep(4)
+        await test.open_everywhere()  # it still is, where the machine did not stand still
         await asyncio.to_thread(server.start)
         back = time.monotonic()
         await test.closed_everywhere()
@@ -144,7 +145,9 @@ async def test_a_redis_that_others_fill_costs_no_alert(
     tmp_path: Path,
 ) -> None:
     server = start_redis(source=source)
-    gateways = [start_gateway(redis=server, cluster=cluster, settings=SETTINGS) for _ in range(2)]
+    # Patient, so that nothing but its being full can be held against Redis.
+    settings = {**SETTINGS, **UNHURRIED}
+    gateways = [start_gateway(redis=server, cluster=cluster, settings=settings) for _ in range(2)]
 
     async with ordeal(gateways, cluster, namespace, tmp_path) as test:
         await test.closed_everywhere()
@@ -183,8 +186,7 @@ async def test_redis_7_gives_out_what_it_holds_while_it_is_full(
         with repeatedly(filler.fill, 0.2):
             await stands(cluster, namespace, storms=[once(0, 1, 2)])
             await settled(second)
-        with pytest.raises(redis.OutOfMemoryError):
-            client.set("more", "x" * 500)
+        assert filler.full()
         filler.stop()
     assert second.metric("gateway_redis_operation_errors_total", error="oom") == 0
 
@@ -194,7 +196,7 @@ async def test_alerts_that_end_leave_their_window_although_redis_7_is_full(
     together: bool, start_gateway: StartGateway, start_redis: StartRedis, cluster: Api, namespace: str
 ) -> None:
     server = start_redis(source="seven")
-    gateway = start_gateway(redis=server, cluster=cluster, settings=quick(hold="4s"))
+    gateway = start_gateway(redis=server, cluster=cluster, settings=quick(hold="8s"))
     first, second = pods(namespace, 0, 1)
     _, verdicts = send(gateway, first, second)
     windows_in(verdicts)
@@ -206,7 +208,7 @@ async def test_alerts_that_end_leave_their_window_although_redis_7_is_full(
         assert status in (201, 202)
         with repeatedly(filler.fill, 0.2):
             await stands(cluster, namespace, own=[("p7", 1)] if together else [])
-            await asyncio.sleep(5)
+            await asyncio.sleep(9)  # past the end of the window, and past the grace of the repair
             await stands(cluster, namespace, own=[("p7", 1)] if together else [])
             await settled(gateway)
         filler.stop()
