@@ -106,7 +106,9 @@ async def test_two_replicas_killed_again_and_again_and_a_flush_lose_nothing_and_
 
     found = await judged(log, cluster, room=Room(notes_lost=True, deaths=True))
 
-    print(f"{kills} kills in {SECONDS:g} s or more, {load.refused:.2%} of {load.statuses.total()} attempts were 503")
+    print(
+        f"{kills} kills in {SECONDS:g} s or more, {load.refused:.2%} of {load.statuses.total()} attempts were 503"
+    )
     print(found)
     assert found.exact, found.findings
     assert found.accepted == load.accepted
