@@ -142,9 +142,7 @@ class DirectWay:
         part, value = self._part(unit, now)
         slot = self._ledger.open(fingerprint, now)
         if opened is None and slot.window and slot.storming:
-            written = await self._writer.storms.write(slot.window, [part], source="storm", read_again=True)
-            if error := written.failed.get(fingerprint):
-                raise error
+            await self._writer.storms.count(slot.window, part)
         own = await self._writer.write(fingerprint, part.demand, reading.signal, None, read_again=True)
         newly = self._ledger.taken(slot, value, reading, now)
         if newly:

@@ -108,6 +108,16 @@ class _Turn:
     failed: dict[str, errors.GatewayError] = field(default_factory=dict)
 
 
+class _Door:
+    """Who writes to one request goes through one at a time; it is there for as long as somebody wants to."""
+
+    __slots__ = ("lock", "users")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
 class StormWriter:
     """Brings aggregated requests to what is demanded of them."""
 
@@ -120,7 +130,7 @@ class StormWriter:
         self._traces = ports.traces
         self._own = own
         self._most = most_members
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._doors: dict[str, _Door] = {}
         self._waiting: dict[str, list[tuple[Part, asyncio.Future[None]]]] = {}
         self._runners: dict[str, asyncio.Task[None]] = {}
 
@@ -155,7 +165,10 @@ class StormWriter:
             self._announce(stored.ref, stored.uid, Happening.STORM_CLOSED, message)
 
     async def count(self, window: str, part: Part) -> None:
-        """Count on the open request of a window; whatever waits for it shares one write. Raises what `write` does."""
+        """Count one member on a window's request; whatever waits for that shares one write.
+
+        Raises what `write` does, and what this member failed with.
+        """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(window, []).append((part, future))
         if window not in self._runners:
@@ -265,9 +278,10 @@ class StormWriter:
         await asyncio.gather(*(self._own.look_up(fingerprint, namespace) for fingerprint in wanted))
 
     async def _step(self, stored: Stored | None, here: Sequence[str], turn: _Turn) -> None:
-        lock = self._locks.setdefault(turn.window, asyncio.Lock())
+        door = self._doors.setdefault(turn.window, _Door())
+        door.users += 1
         try:
-            async with lock:
+            async with door.lock:
                 if stored is None:
                     await self._create(here, turn)
                 else:
@@ -284,8 +298,9 @@ class StormWriter:
                 raise
             turn.read_again = turn.listed = False
         finally:
-            if not lock.locked():
-                self._locks.pop(turn.window, None)
+            door.users -= 1
+            if not door.users:
+                del self._doors[turn.window]
 
     async def _create(self, here: Sequence[str], turn: _Turn) -> None:
         if self._index.window(turn.window) is not None:

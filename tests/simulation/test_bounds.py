@@ -11,7 +11,9 @@ import pytest
 
 from gateway import errors
 from gateway.engine.engine import Limits
-from gateway.model import Outcome
+from gateway.engine.planning import Demand, Entry
+from gateway.engine.storming import Part
+from gateway.model import Hold, Outcome
 from tests.simulation.profiles import Profile
 from tests.simulation.virtual import run
 from tests.simulation.world import SimReading, World, moment
@@ -72,3 +74,66 @@ def test_no_more_is_written_at_once_than_allowed_while_claims_and_confirmations_
     assert most == 4
     assert calls["confirm"] <= 20
     assert calls["claim"] <= 30
+
+
+def test_writes_of_one_process_to_an_aggregated_request_never_meet_each_other() -> None:
+    """Each reads the object first; another one between the two would be a conflict, and an attempt for nothing."""
+
+    async def play() -> tuple[int, int]:
+        world = World(Profile("quiet", replicas=1), 1)
+        replica = world.start_replica()
+        await asyncio.sleep(0.1)
+        storms = replica.engine._writer.storms
+        readings = [SimReading(f"{number:02}" * 32, moment(1000.0)) for number in range(30)]
+        call, refused = replica.kube_wire.call, 0
+
+        async def calling(name: str, perform: Callable[[], Any]) -> Any:
+            nonlocal refused
+            try:
+                return await call(name, perform)
+            except errors.KubeConflict:
+                refused += 1
+                raise
+
+        replica.kube_wire.call = calling  # type: ignore[method-assign]
+
+        async def write(delay: float, reading: SimReading) -> None:
+            # They come one after the other, so that there is always one who holds, one who waits and one who comes.
+            await asyncio.sleep(delay)
+            demand = Demand({f"me.{reading.fingerprint[:2]}": Entry(1, 0)}, firing_since=reading.starts_at)
+            await storms.write("w", [Part(reading.fingerprint, demand, reading.signal)], source="storm")
+
+        await asyncio.gather(*(write(0.002 * number, reading) for number, reading in enumerate(readings)))
+        (stored,) = world.api.listed()
+        replica.kill()
+        return refused, stored.count
+
+    assert run(play()) == (0, 30)
+
+
+def test_members_of_a_storm_that_fire_while_redis_is_away_share_their_writes() -> None:
+    async def play() -> tuple[Counter[str], int]:
+        world = World(Profile("quiet", replicas=1), 1)
+        replica = world.start_replica()
+        await asyncio.sleep(0.1)
+        rule = Hold(3, 60_000, 60_000, 300_000, early=False, buffer_size=100, max_alerts=1000)
+        readings = [SimReading(f"{number:02}" * 32, moment(1000.0), rule=rule) for number in range(40)]
+        held = await replica.accept(readings, b"storm")
+        assert {verdict.outcome for verdict in held} == {Outcome.BUFFERED}
+        calls: Counter[str] = Counter()
+        call = replica.kube_wire.call
+
+        async def calling(name: str, perform: Callable[[], Any]) -> Any:
+            calls[name] += 1
+            return await call(name, perform)
+
+        replica.kube_wire.call = calling  # type: ignore[method-assign]
+        replica.redis_wire.cut = True
+        await asyncio.gather(*(replica.accept([one], one.fingerprint.encode()) for one in readings))
+        (stored,) = world.api.listed()
+        replica.kill()
+        return calls, stored.count
+
+    calls, counted = run(play())
+    assert counted == 80
+    assert calls["create"] + calls["patch"] <= 6
