@@ -16,6 +16,7 @@ from gateway.errors import StoreError, StoreRefused
 from gateway.state.client import Client
 from gateway.state.keys import Keys
 from gateway.state.records import (
+    IMMEDIATE,
     Admission,
     AdmitReply,
     Claim,
@@ -67,8 +68,10 @@ class Store(Protocol):
         """
 
     async def ask(self, shard: int, messages: Sequence[Admission]) -> AdmitReply:
-        """The same of assertions that a full Redis refused. Without payloads: what it has takes no room again, and of
-        what it has not nothing is stored, which it answers with `WANTS_PAYLOAD`.
+        """The same of assertions that a full Redis refused, in a form that it answers: without payloads and windows.
+
+        What it has takes no room again, no window is opened, and of what it has not nothing is stored, which it answers
+        with `WANTS_PAYLOAD`.
         """
 
     async def claim(self, shard: int, *, limit: int, lease: float, identify: bool) -> Claim:
@@ -160,7 +163,7 @@ class RedisStore:
     async def ask(self, shard: int, messages: Sequence[Admission]) -> AdmitReply:
         bare = [
             msgspec.structs.replace(
-                message, payload="", proposal="", window="", window_state=WindowState.NONE
+                message, payload="", rule=IMMEDIATE, proposal="", window="", window_state=WindowState.NONE
             )
             for message in messages
         ]
