@@ -81,7 +81,14 @@ class Own(Protocol):
     failing: bool
 
     async def write(
-        self, fingerprint: str, demand: Demand, signal: None, arbiter: None, *, read_again: bool = False
+        self,
+        fingerprint: str,
+        demand: Demand,
+        signal: None,
+        arbiter: None,
+        *,
+        read_again: bool = False,
+        alone: bool = False,
     ) -> object: ...
 
     async def look_up(self, fingerprint: str, namespace: str | None) -> None: ...
@@ -99,6 +106,8 @@ class _Turn:
     read_again: bool
     patient: bool
     """There is no queue to come back from."""
+    alone: bool
+    """Others wait behind this write, so it waits for none that is shared: that may be itself."""
     listed: bool = False
     homeless: bool = False
     impossible: bool = False
@@ -135,14 +144,21 @@ class StormWriter:
         self._runners: dict[str, asyncio.Task[None]] = {}
 
     async def write(
-        self, window: str, parts: Sequence[Part], *, source: str, read_again: bool = False
+        self,
+        window: str,
+        parts: Sequence[Part],
+        *,
+        source: str,
+        read_again: bool = False,
+        alone: bool = False,
     ) -> StormWritten:
         """Make Kubernetes match what is demanded of the window's members.
 
-        `source` says why the request is made, if it is. Raises `KubeError`; some may have been written then, and the
-        same call again does no harm.
+        `source` says why the request is made, if it is; `alone` is like that of `count`. Raises `KubeError`; some may
+        have been written then, and the same call again does no harm.
         """
-        turn = _Turn(window, {part.fingerprint: part for part in parts}, source, read_again, read_again)
+        by_fingerprint = {part.fingerprint: part for part in parts}
+        turn = _Turn(window, by_fingerprint, source, read_again, patient=read_again, alone=alone)
         try:
             if self._traces is None:
                 return await self._write(turn)
@@ -164,11 +180,17 @@ class StormWriter:
             message = f"storm window {window} closed with {len(stored.members or {})} members"
             self._announce(stored.ref, stored.uid, Happening.STORM_CLOSED, message)
 
-    async def count(self, window: str, part: Part) -> None:
+    async def count(self, window: str, part: Part, *, alone: bool = False) -> None:
         """Count one member on a window's request; whatever waits for that shares one write.
 
-        Raises what `write` does, and what this member failed with.
+        `alone` is for who writes what others share, and so must not wait for their write: it may be its own. Raises
+        what `write` does, and what this member failed with.
         """
+        if alone:
+            written = await self.write(window, [part], source="storm", read_again=True, alone=True)
+            if failure := written.failed.get(part.fingerprint):
+                raise failure
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(window, []).append((part, future))
         if window not in self._runners:
@@ -188,13 +210,12 @@ class StormWriter:
         finally:
             del self._runners[window]
 
-    async def _count_all(self, window: str, batch: dict[str, tuple[Part, asyncio.Future[None]]]) -> None:
+    async def _count_all(self, window: str, batch: Mapping[str, tuple[Part, asyncio.Future[None]]]) -> None:
         error: BaseException | None = None
         failed: dict[str, errors.GatewayError] = {}
         try:
-            written = await self.write(
-                window, [part for part, _ in batch.values()], source="storm", read_again=True
-            )
+            parts = [part for part, _ in batch.values()]
+            written = await self.write(window, parts, source="storm", read_again=True, alone=True)
             failed = written.failed
         except asyncio.CancelledError:
             for _, future in batch.values():
@@ -202,6 +223,10 @@ class StormWriter:
             raise
         except Exception as raised:  # noqa: BLE001 - it belongs to those who wait, each of whom gets it
             error = raised
+        if isinstance(error, errors.KubeInvalid) and len(batch) > 1:
+            # One of them, or that they are so many, may be all that was wrong: none is refused for the others.
+            await self._count_each(window, batch)
+            return
         for fingerprint, (_, future) in batch.items():
             problem = error or failed.get(fingerprint)
             if future.done():
@@ -210,6 +235,15 @@ class StormWriter:
                 future.set_result(None)
             else:
                 future.set_exception(problem)
+
+    async def _count_each(self, window: str, batch: Mapping[str, tuple[Part, asyncio.Future[None]]]) -> None:
+        try:
+            for fingerprint, waiting in batch.items():
+                await self._count_all(window, {fingerprint: waiting})
+        except asyncio.CancelledError:
+            for _, future in batch.values():
+                future.cancel()
+            raise
 
     # --- one write
 
@@ -259,7 +293,9 @@ class StormWriter:
         """Count members on the open requests that hold them already."""
         outcomes = await asyncio.gather(
             *(
-                self._own.write(fp, turn.parts[fp].demand, None, None, read_again=turn.read_again)
+                self._own.write(
+                    fp, turn.parts[fp].demand, None, None, read_again=turn.read_again, alone=turn.alone
+                )
                 for fp in fingerprints
             ),
             return_exceptions=True,

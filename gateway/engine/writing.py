@@ -86,12 +86,13 @@ class Writer:
         *,
         read_again: bool = False,
         source: str = "immediate",
+        alone: bool = False,
     ) -> Written:
         """Make Kubernetes match the demand.
 
         `signal` says what a new request is made of, `source` why it is made. With `read_again` an answer that never
         came is followed by one more reading before it counts as a failure: for callers that have no queue to come
-        back from.
+        back from. `alone` is like that of `StormWriter.count`.
 
         Raises `KubeError`, `StoreError` (from the arbiter) or `MissingPayload`; some of the demand may have been
         written then, and the same call again does no harm.
@@ -105,6 +106,7 @@ class Writer:
                 knowledge=Knowledge.WATCHED if self._synced() else Knowledge.DOUBTFUL,
                 source=source,
                 patient=read_again,
+                alone=alone,
             )
             if self._traces is None:
                 return await self._write(turn, read_again=read_again)
@@ -153,7 +155,8 @@ class Writer:
     async def _count(self, step: Count, turn: _Turn) -> None:
         request = step.request
         if request.window:
-            await self.storms.count(request.window, Part(turn.fingerprint, turn.demand, turn.signal))
+            part = Part(turn.fingerprint, turn.demand, turn.signal)
+            await self.storms.count(request.window, part, alone=turn.alone)
             turn.wrote = True
             return
         body = objects.patch_body(
@@ -339,6 +342,7 @@ class _Turn:
     """What one write has learnt so far."""
 
     __slots__ = (
+        "alone",
         "arbiter",
         "conflicts",
         "demand",
@@ -362,6 +366,7 @@ class _Turn:
         knowledge: Knowledge,
         source: str = "",
         patient: bool = False,
+        alone: bool = False,
     ) -> None:
         self.fingerprint = fingerprint
         self.demand = demand
@@ -371,6 +376,7 @@ class _Turn:
         self.source = source
         self.patient = patient
         """There is no queue to come back from."""
+        self.alone = alone
         self.wrote = False
         self.conflicts = 0
         self.homeless = False

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from gateway import errors
 from gateway.engine.deliveries import Delivery, note_name
-from gateway.model import Outcome
+from gateway.engine.planning import Demand, Entry
+from gateway.engine.storming import Part
+from gateway.kube import objects, storms
+from gateway.model import Hold, Outcome
 from gateway.state.records import Note
 from tests.simulation.profiles import Profile
 from tests.simulation.virtual import run
@@ -245,6 +251,89 @@ def test_what_a_note_settled_holds_up_nobody_when_redis_is_lost_right_after_it()
         return _counted(world, replica)
 
     assert run(play()) == 4
+
+
+def test_what_can_never_be_stored_takes_nobody_with_it_who_shares_its_write() -> None:
+    """Members of a storm that fired without Redis were refused for good with the one that a policy denies."""
+
+    async def play() -> tuple[list[Outcome], int]:
+        world = World(QUIET, 1)
+        replica = world.start_replica()
+        await asyncio.sleep(0.1)
+        rule = Hold(3, 60_000, 60_000, 300_000, early=False, buffer_size=100, max_alerts=1000)
+        readings = [SimReading(digit * 64, moment(1000.0), rule=rule) for digit in "abcd"]
+        await replica.accept(readings, b"storm")
+        _deny(world, readings[1].fingerprint)
+        replica.redis_wire.cut = True
+        verdicts = await asyncio.gather(
+            *(replica.accept([one], one.fingerprint.encode()) for one in readings)
+        )
+        replica.kill()
+        return [verdict.outcome for (verdict,) in verdicts], sum(one.count for one in world.api.listed())
+
+    outcomes, counted = run(play())
+
+    assert [outcome is Outcome.INVALID for outcome in outcomes] == [False, True, False, False]
+    assert counted == 6
+
+
+def test_a_shared_write_to_an_aggregated_request_does_not_wait_for_itself() -> None:
+    """The member's own request closed while it was counted there for all who shared the write: it belonged to the
+    aggregated one again, whose next write waited for this one."""
+
+    async def play() -> tuple[int, int]:
+        world = World(QUIET, 1)
+        replica = world.start_replica()
+        await asyncio.sleep(0.1)
+        reading, writer = SimReading(FINGERPRINT, moment(1000.0)), replica.engine._writer
+
+        def fires(slot: str) -> Demand:
+            return Demand({slot: Entry(1)}, firing_since=reading.starts_at)
+
+        await writer.write(FINGERPRINT, fires("own.1"), reading.signal, None)
+        (own,) = world.api.listed()
+        member = storms.Newcomer(
+            signal=reading.signal(),
+            marks={"other.1": "0-1"},
+            occurrences=1,
+            resolved_since="",
+            resolved_at="",
+        )
+        body = storms.create_body(
+            window="w",
+            namespace="prod",
+            name=objects.storm_name("A", "w"),
+            source="storm",
+            newcomers=[member],
+            last_seen=reading.starts_at,
+        )
+        storm = world.api.create("prod", body)
+        await asyncio.sleep(0.1)
+        replica.watching.clear()
+        world.api.close(own.ref)
+        async with asyncio.timeout(10.0):
+            await writer.storms.count("w", Part(FINGERPRINT, fires("mine.1"), reading.signal))
+        replica.kill()
+        return world.api.get(own.ref).count, world.api.get(storm.ref).count
+
+    assert run(play()) == (1, 2)
+
+
+def _deny(world: World, fingerprint: str) -> None:
+    """No request may hold it any more: so says a policy of the cluster."""
+
+    def guarded(perform: Callable[[Any, bytes], Any]) -> Callable[[Any, bytes], Any]:
+        def check(where: Any, body: bytes) -> Any:
+            spec = msgspec.json.decode(body)["spec"]
+            held = base64.b64decode(spec.get("providerData", "")) + spec.get("signalFingerprint", "").encode()
+            if fingerprint.encode() in held:
+                raise errors.KubeInvalid("admission webhook denied the request", status=403)
+            return perform(where, body)
+
+        return check
+
+    world.api.create = guarded(world.api.create)  # type: ignore[assignment, method-assign]
+    world.api.patch = guarded(world.api.patch)  # type: ignore[assignment, method-assign]
 
 
 def _without_redis(*, refuses_after: float = 0.0) -> tuple[World, Replica, SlowAnswers]:
