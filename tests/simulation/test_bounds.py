@@ -137,3 +137,15 @@ def test_members_of_a_storm_that_fire_while_redis_is_away_share_their_writes() -
     calls, counted = run(play())
     assert counted == 80
     assert calls["create"] + calls["patch"] <= 6
+
+
+def test_a_task_of_a_replica_that_fails_unseen_fails_the_schedule() -> None:
+    async def play() -> None:
+        world = World(Profile("quiet", replicas=1), 1)
+        replica = world.start_replica()
+        replica.engine._ledger.due = lambda *_, **__: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        await asyncio.sleep(2.0)
+        replica.kill()
+
+    with pytest.raises(ZeroDivisionError):
+        run(play())

@@ -536,6 +536,11 @@ class Replica:
         self.redis_wire.dead = self.kube_wire.dead = self.thread.dead = True
         if self.disk is not None:
             self.disk.power_loss()
+        loop = asyncio.get_running_loop()
+        for task in self.tasks:
+            # They run until they are cancelled, and are kept here: nobody else tells of one that failed.
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                loop.call_exception_handler({"message": f"{task.get_name()} ended", "exception": error})
         for task in (*self.tasks, *self.calls):
             task.cancel()
         self.engine = None  # type: ignore[assignment]
