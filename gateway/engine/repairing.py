@@ -263,17 +263,16 @@ class Repairer:
         """The slots of assertions that a full Redis refused, without those that it knows as settled: an alert that
         resolved in its window needs no request, and nobody but Redis knows.
         """
-        slots = [slot for slot, _ in asserted]
         try:
             reply = await self._store.ask(shard, messages)
         except errors.StoreError:
-            return slots
-        settled = set()
+            return [slot for slot, _ in asserted]
+        left = []
         for (slot, value), admitted in zip(asserted, reply.results, strict=True):
-            if admitted.standing is Standing.SETTLED or admitted.standing is Standing.WITHDRAWN:
-                self._learn(slot, value, admitted)
-                settled.add(slot.name)
-        return [slot for slot in slots if slot.name not in settled]
+            self._learn(slot, value, admitted)
+            if admitted.standing is not Standing.SETTLED and admitted.standing is not Standing.WITHDRAWN:
+                left.append(slot)
+        return left
 
     def _learn(self, slot: Slot, value: int, admitted: Admitted) -> None:
         """What Redis says of an assertion of `value`."""
