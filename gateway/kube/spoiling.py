@@ -14,11 +14,13 @@ through the same translation as one of the API server's own. Watches are left al
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
+from gateway.errors import KubeError
 from gateway.kube.answers import translate
 from gateway.kube.observing import Verb
 from gateway.resilience.faults import Blow, FaultMode
@@ -55,7 +57,8 @@ async def spoil(
     """
     async with asyncio.timeout(seconds):
         if blow.mode in (FaultMode.TIMEOUT, FaultMode.ERROR) and blow.performed:
-            await perform()
+            with contextlib.suppress(KubeError):  # whatever the answer was, nobody hears it
+                await perform()
         if blow.mode is FaultMode.TIMEOUT:
             answered(0)
             await asyncio.get_running_loop().create_future()

@@ -12,6 +12,7 @@ Of the first two, one half are performed: nobody can tell which, as with a real 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -40,7 +41,8 @@ async def spoil(blow: Blow, perform: Callable[[], Awaitable[Any]], sent: Callabl
         raise redis_errors.OutOfMemoryError(_FULL)
     if blow.mode in (FaultMode.TIMEOUT, FaultMode.ERROR):
         if blow.performed:
-            await perform()
+            with contextlib.suppress(redis_errors.RedisError):  # whatever the answer was, nobody hears it
+                await perform()
         sent()
         if blow.mode is FaultMode.TIMEOUT:
             await asyncio.get_running_loop().create_future()

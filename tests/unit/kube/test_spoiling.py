@@ -32,9 +32,9 @@ class Point(FaultPoint):
         self.inject(Fault(target=FaultTarget.KUBERNETES, mode=mode, pct=100, ttl=60, delay=delay))
 
 
-async def failing(line: Connection, verb: Verb) -> KubeError | None:
+async def failing(line: Connection, verb: Verb, path: str = "/200") -> KubeError | None:
     try:
-        await line.call(Call(verb, "POST", "/200", body=b"{}"))
+        await line.call(Call(verb, "POST", path, body=b"{}"))
     except KubeError as error:
         return error
     return None
@@ -53,6 +53,19 @@ async def test_a_call_that_failed_may_have_been_performed(
         assert type(error) is KubeUnavailable
         assert error.status == status
         assert len(server.asked) == performed
+    assert breaker.told == [Outcome.FAILURE]
+
+
+@pytest.mark.parametrize("said", [422, 409, 429])
+async def test_what_the_server_said_to_a_call_that_is_struck_is_not_heard(said: int, tmp_path: Path) -> None:
+    """A rehearsed write that the API server finds invalid told the breaker that all was well."""
+    point, breaker = Point(), Told()
+    async with connected(breaker, tmp_path, faults=point) as (line, server):
+        point.use(FaultMode.ERROR, performed=True)
+        error = await failing(line, Verb.CREATE, f"/{said}")
+        assert type(error) is KubeUnavailable
+        assert error.status == 500
+        assert len(server.asked) == 1
     assert breaker.told == [Outcome.FAILURE]
 
 

@@ -63,6 +63,16 @@ async def test_a_call_without_an_answer_is_unsure_whether_it_was_performed_or_no
         assert client.active_connections == 0
 
 
+async def test_what_redis_said_to_a_call_that_is_struck_is_not_heard(redis_server: RedisServer) -> None:
+    point = Point()
+    async with client_of(redis_server, point) as client:
+        await client.command("RPUSH", "count", "a list")
+        point.use(FaultMode.ERROR, performed=True)
+        with pytest.raises(StoreUnsure) as caught:
+            await client.command("INCR", "count")
+        assert caught.value.kind == "connection"
+
+
 async def test_a_late_answer_is_an_answer_while_it_is_in_time_and_none_after_it(
     redis_server: RedisServer,
 ) -> None:

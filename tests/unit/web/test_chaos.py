@@ -216,3 +216,15 @@ async def test_a_sender_that_waits_in_vain_gets_no_answer_whether_its_alerts_wer
     await eventually(lambda: service.value("gateway_requests_total", **counted) == 1, "its end to be counted")
     stage.points.points[FaultTarget.WEBHOOK].end()
     assert (await service.post(ALERT)).status == 202
+
+
+async def test_a_sender_that_waits_in_vain_does_not_hear_of_a_refusal_either(
+    serve: Serve, stage: Stage, engine: FakeEngine
+) -> None:
+    service = await serve(engine, faults=stage.points, chaos=ENABLED, server={"request_timeout": "300ms"})
+    await service.ask("POST", CHAOS, json=wish("webhook", pct=100, delay=None))
+    stage.chance = 0.1
+    with pytest.raises((aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)):
+        await service.post({"labels": {}})
+    stage.points.points[FaultTarget.WEBHOOK].end()
+    assert (await service.post({"labels": {}})).status == 422
