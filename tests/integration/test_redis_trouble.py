@@ -38,6 +38,8 @@ async def test_with_redis_killed_alerts_are_created_and_counted_directly(
     redis = start_redis()
     gateway = start_gateway(redis=redis, cluster=cluster, settings={**PATIENT, **UNHURRIED})
     assert send_one(gateway, fires(namespace))["outcome"] == "created"
+    # Without Redis a gateway is ready once it watches the requests, and not before.
+    await eventually(lambda: b'"status": "ready"' in gateway.get("/readyz")[1], "all to be well")
 
     redis.kill()
     status, (new,) = send(gateway, fires(namespace, "other"))
