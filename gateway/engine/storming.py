@@ -25,6 +25,7 @@ from gateway.engine.healing import GiveUp, heal
 from gateway.engine.listing import PATIENCE, QUEUE_PATIENCE, bury
 from gateway.engine.planning import Count, Demand, Place, View, covered, joining, on_request, place
 from gateway.engine.ports import Ports
+from gateway.engine.sharing import SharedWrites
 from gateway.engine.views import view_of
 from gateway.kube import objects, storms
 from gateway.kube.stored import Stored
@@ -140,8 +141,7 @@ class StormWriter:
         self._own = own
         self._most = most_members
         self._doors: dict[str, _Door] = {}
-        self._waiting: dict[str, list[tuple[Part, asyncio.Future[None]]]] = {}
-        self._runners: dict[str, asyncio.Task[None]] = {}
+        self._shared = SharedWrites(self._count)
 
     async def write(
         self,
@@ -186,64 +186,14 @@ class StormWriter:
         `alone` is for who writes what others share, and so must not wait for their write: it may be its own. Raises
         what `write` does, and what this member failed with.
         """
-        if alone:
-            written = await self.write(window, [part], source="storm", read_again=True, alone=True)
-            if failure := written.failed.get(part.fingerprint):
-                raise failure
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(window, []).append((part, future))
-        if window not in self._runners:
-            self._runners[window] = asyncio.create_task(self._drain(window), name=f"count-{window}")
-        await future
+        if not alone:
+            await self._shared.write(window, part)
+        elif failure := (await self._count(window, [part])).get(part.fingerprint):
+            raise failure
 
-    async def _drain(self, window: str) -> None:
-        try:
-            while waiting := self._waiting.pop(window, None):
-                batch: dict[str, tuple[Part, asyncio.Future[None]]] = {}
-                for part, future in waiting:
-                    if part.fingerprint in batch:
-                        self._waiting.setdefault(window, []).append((part, future))
-                    else:
-                        batch[part.fingerprint] = (part, future)
-                await self._count_all(window, batch)
-        finally:
-            del self._runners[window]
-
-    async def _count_all(self, window: str, batch: Mapping[str, tuple[Part, asyncio.Future[None]]]) -> None:
-        error: BaseException | None = None
-        failed: dict[str, errors.GatewayError] = {}
-        try:
-            parts = [part for part, _ in batch.values()]
-            written = await self.write(window, parts, source="storm", read_again=True, alone=True)
-            failed = written.failed
-        except asyncio.CancelledError:
-            for _, future in batch.values():
-                future.cancel()
-            raise
-        except Exception as raised:  # noqa: BLE001 - it belongs to those who wait, each of whom gets it
-            error = raised
-        if isinstance(error, errors.KubeInvalid) and len(batch) > 1:
-            # One of them, or that they are so many, may be all that was wrong: none is refused for the others.
-            await self._count_each(window, batch)
-            return
-        for fingerprint, (_, future) in batch.items():
-            problem = error or failed.get(fingerprint)
-            if future.done():
-                continue
-            if problem is None:
-                future.set_result(None)
-            else:
-                future.set_exception(problem)
-
-    async def _count_each(self, window: str, batch: Mapping[str, tuple[Part, asyncio.Future[None]]]) -> None:
-        try:
-            for fingerprint, waiting in batch.items():
-                await self._count_all(window, {fingerprint: waiting})
-        except asyncio.CancelledError:
-            for _, future in batch.values():
-                future.cancel()
-            raise
+    async def _count(self, window: str, parts: Sequence[Part]) -> Mapping[str, errors.GatewayError]:
+        """Returns what failed, by fingerprint."""
+        return (await self.write(window, parts, source="storm", read_again=True, alone=True)).failed
 
     # --- one write
 
@@ -321,7 +271,7 @@ class StormWriter:
                 if stored is None:
                     await self._create(here, turn)
                 else:
-                    await self._count(stored.ref, turn)
+                    await self._update(stored.ref, turn)
         except errors.KubeConflict:
             await self._after_conflict(turn)
         except errors.KubeNotFound:
@@ -400,7 +350,7 @@ class StormWriter:
                 )
         return found
 
-    async def _count(self, ref: RequestRef, turn: _Turn) -> None:
+    async def _update(self, ref: RequestRef, turn: _Turn) -> None:
         """Write what is left of all members onto the request as it is now."""
         storm = await self._cluster.storm(ref)
         self._index.apply(storm.stored)

@@ -149,3 +149,26 @@ def test_a_task_of_a_replica_that_fails_unseen_fails_the_schedule() -> None:
 
     with pytest.raises(ZeroDivisionError):
         run(play())
+
+
+def test_a_bug_on_the_direct_way_is_a_503_and_holds_up_nobody() -> None:
+    async def play() -> Outcome:
+        world = World(Profile("quiet", replicas=1), 1)
+        replica = world.start_replica()
+        await asyncio.sleep(0.1)
+        reading = SimReading("a" * 64, moment(1000.0))
+        direct = replica.engine._admitter._direct
+
+        async def broken(*_: Any) -> None:
+            raise ZeroDivisionError
+
+        take, direct.take = direct.take, broken  # type: ignore[method-assign]
+        replica.redis_wire.cut = True
+        with pytest.raises(errors.NotDurable):
+            await replica.accept([reading], b"first")
+        direct.take = take  # type: ignore[method-assign]
+        (verdict,) = await replica.accept([reading], b"second")
+        replica.kill()
+        return Outcome(verdict.outcome)
+
+    assert run(play()) is Outcome.CREATED
