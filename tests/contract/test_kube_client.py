@@ -124,6 +124,8 @@ async def running(*reflectors: Reflector[Any]) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(reflector.run()) for reflector in reflectors]
     try:
         yield
+        # A watch that is still being opened would be closed with a goodbye (TLS), for which nobody waits.
+        await eventually(lambda: all(r.current or r.error for r in reflectors), "the watches to stand")
     finally:
         for task in tasks:
             task.cancel()

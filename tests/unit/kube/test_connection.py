@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from chaos.rig.certificates import Authority
 from gateway.errors import ConfigurationError, KubeForbidden, KubeNotFound, KubeThrottled, KubeUnavailable
 from gateway.kube import sessions
 from gateway.kube.client import Cluster
@@ -37,12 +40,15 @@ class Calls(NullObserver):
         self.reloads += 1
 
 
-def write_config(path: Path, url: str, user: dict[str, Any] | None = None) -> Path:
+def write_config(
+    path: Path, url: str, user: dict[str, Any] | None = None, *, trusted: Path | None = None
+) -> Path:
+    cluster = {"server": url} | ({"certificate-authority": str(trusted)} if trusted else {})
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "one",
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "clusters": [{"name": "c", "cluster": cluster}],
         "users": [
             {"name": "u", "user": user or {"token": "secret"}},
             {"name": "v", "user": {"token": "other"}},
@@ -288,6 +294,38 @@ async def test_headers_of_a_stream_must_come_in_the_time_of_a_call(connect: Conn
     with pytest.raises(KubeUnavailable):
         async with line.stream(READ, inactivity=30):
             pass
+
+
+async def test_a_watch_that_is_given_up_waits_for_no_goodbye(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("server", loopback=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(pair.certificate, pair.key)
+
+    def serve(listener: socket.socket) -> str:
+        accepted = listener.accept()[0]
+        accepted.settimeout(30)
+        with tls.wrap_socket(accepted, server_side=True, suppress_ragged_eofs=False) as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+            try:
+                connection.recv(1)
+            except (ssl.SSLEOFError, ConnectionResetError):
+                return "gone"
+        return "a goodbye that has to be answered"
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        kubeconfig = write_config(tmp_path / "config", url, trusted=authority.file)
+        line = Connection(kubeconfig=str(kubeconfig))
+        served = asyncio.create_task(asyncio.to_thread(serve, listener))
+        await line.open()
+        try:
+            async with line.stream(READ, inactivity=30) as pieces:
+                assert await anext(pieces) == b"one"
+            assert await served == "gone"
+        finally:
+            await line.close()
 
 
 async def test_closing_ends_what_is_under_way(connect: Connect) -> None:
