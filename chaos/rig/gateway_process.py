@@ -22,8 +22,9 @@ from chaos.rig.processes import Process
 ROOT = Path(__file__).parents[2]
 _IMMEDIATE = {"rules": [{"matchers": ['alertname!=""'], "mode": "immediate"}]}
 
-Wait = Literal["ready", "alive", "no"]
-"""Until `/readyz` answers 200, until `/healthz` does, or not at all."""
+Wait = Literal["whole", "ready", "alive", "no"]
+"""Until `/readyz` finds every part well (the requests watched among them), until it answers 200 (one way for alerts
+suffices), until `/healthz` does, or not at all."""
 
 
 class GatewayProcess(Process):
@@ -70,21 +71,23 @@ class GatewayProcess(Process):
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("GATEWAY__")}
         super().__init__(name, command, folder=folder, env={**inherited, **(env or {})}, cwd=tree)
 
-    def start(self, *, wait: Wait = "ready", seconds: float = 60.0) -> None:
+    def start(self, *, wait: Wait = "whole", seconds: float = 60.0) -> None:
         """Writes the configuration, starts it and waits; raises `Died` or `TimeoutError` with the end of its log."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config_path.write_text(yaml.safe_dump(self.settings))
         super().start()
-        if wait == "ready":
+        if wait == "whole":
+            self.until(self.whole, seconds=seconds)
+        elif wait == "ready":
             self.until(self.ready, seconds=seconds)
         elif wait == "alive":
             self.until(lambda: self.get("/healthz")[0] == 200, seconds=seconds)
 
-    async def start_async(self, *, wait: Wait = "ready", seconds: float = 60.0) -> None:
+    async def start_async(self, *, wait: Wait = "whole", seconds: float = 60.0) -> None:
         """The same, while the event loop runs: for tests that serve something the gateway needs."""
         await asyncio.to_thread(self.start, wait=wait, seconds=seconds)
 
-    def restart(self, *, wait: Wait = "ready", seconds: float = 60.0) -> None:
+    def restart(self, *, wait: Wait = "whole", seconds: float = 60.0) -> None:
         """SIGKILL if it runs, and a new start with the same ports and settings."""
         self.kill()
         self.start(wait=wait, seconds=seconds)
@@ -92,6 +95,11 @@ class GatewayProcess(Process):
     def ready(self) -> bool:
         """Whether `/readyz` answers 200."""
         return self.get("/readyz")[0] == 200
+
+    def whole(self) -> bool:
+        """Whether all that `/readyz` looks at is well."""
+        status, body = self.get("/readyz")
+        return status == 200 and json.loads(body)["status"] == "ready"
 
     def get(self, path: str, *, timeout: float = 5.0) -> tuple[int, bytes]:
         """GET of a path: status and body, status 0 where no answer came."""

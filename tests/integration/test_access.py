@@ -230,7 +230,7 @@ async def test_a_revoked_token_stays_revoked_after_a_restart_with_redis_gone(
     revoked = gateway.metric("gateway_token_validations_total", result="revoked")
     server.kill()
     assert post(gateway, taken, fires(namespace, "two")) == 401
-    gateway.restart()
+    gateway.restart(wait="ready")
     assert post(gateway, taken, fires(namespace, "two")) == 401
     assert post(gateway, good, fires(namespace, "two")) == 201
     assert revoked >= 1

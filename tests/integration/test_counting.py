@@ -80,7 +80,7 @@ async def test_a_thousand_duplicates_over_two_replicas_and_a_rival(
 async def test_without_redis_a_thousand_duplicates_are_counted_in_kubernetes_alone(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
-    urls = [start_gateway(redis="redis://127.0.0.1:1/0", cluster=cluster).url for _ in range(2)]
+    urls = [start_gateway(redis="redis://127.0.0.1:1/0", cluster=cluster, wait="ready").url for _ in range(2)]
 
     books = await flood(urls, [body(namespace)] * 300, at_once=20)
     await holds(cluster, namespace, 300)

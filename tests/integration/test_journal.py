@@ -205,7 +205,7 @@ async def test_it_starts_where_nothing_can_be_written_and_goes_on_from_what_can_
     send(gateway, *pods(namespace, 0))
     lose_everything(gateway, redis_server)
     (tmp_path / "journal.new").mkdir()  # in the way of every new file
-    await asyncio.to_thread(gateway.start)
+    await gateway.start_async(wait="ready")
 
     assert not ready_lines(gateway)["components"]["journal"]["ok"]
     await stands(cluster, namespace, own=[("p0", 1)])

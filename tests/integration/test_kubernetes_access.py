@@ -85,7 +85,6 @@ async def test_a_missing_permission_is_named_and_what_waits_is_written_once_it_i
 ) -> None:
     grants.everywhere("get", "list", "watch")
     gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY)
-    await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
 
     for _ in range(3):
         assert send_one(gateway, fires(namespace))["outcome"] == "queued"
@@ -106,7 +105,7 @@ async def test_a_watch_that_is_forbidden_is_named_and_followed_once_it_is_grante
     grants: Grants, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     grants.within(namespace, "create", "patch", "get")
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY)
+    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY, wait="ready")
 
     await eventually(
         lambda: "list remediationrequests in all namespaces" in component(gateway, "permissions")["detail"],
@@ -126,7 +125,7 @@ async def test_credentials_that_are_refused_are_loaded_again_until_they_are_righ
 ) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     write_kubeconfig(kubeconfig, cluster.url, "expired", cluster.ca)
-    gateway = start_gateway(redis=redis_server, cluster=kubeconfig, settings=STEADY)
+    gateway = start_gateway(redis=redis_server, cluster=kubeconfig, settings=STEADY, wait="ready")
 
     assert send_one(gateway, fires(namespace))["outcome"] == "queued"
     await eventually(lambda: "401" in component(gateway, "kubernetes")["detail"], "the refusal to be told")
@@ -151,7 +150,7 @@ async def test_a_missing_crd_is_told_and_alerts_are_written_when_it_is_installed
     plane.api.create_namespace("prod-api")
     plane.api.call("DELETE", CRD)
     await eventually(lambda: plane.api.send("GET", CRD)[0] == 404, "the CRD to be gone", seconds=30)
-    gateway = start_gateway(redis=redis_server, cluster=plane, settings=STEADY)
+    gateway = start_gateway(redis=redis_server, cluster=plane, settings=STEADY, wait="ready")
 
     for _ in range(2):
         assert send_one(gateway, fires("prod-api"))["outcome"] == "queued"

@@ -233,7 +233,7 @@ async def test_a_gateway_that_starts_without_the_api_takes_alerts_and_writes_the
     namespace: str,
 ) -> None:
     proxy = start_fault_proxy(cluster, [Rule(Fault.RESET)])
-    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY)
+    gateway = start_gateway(redis=redis_server, cluster=proxy, settings=STEADY, wait="ready")
 
     outcomes = [send_one(gateway, fires(namespace))["outcome"] for _ in range(3)]
     proxy.clear()

@@ -141,7 +141,7 @@ async def test_without_redis_lost_answers_count_once_too_even_when_the_sender_se
     start_gateway: StartGateway, start_fault_proxy: StartFaultProxy, cluster: Api, namespace: str
 ) -> None:
     proxy = start_fault_proxy(cluster, [silent("patch"), LOST], seed=3)
-    replicas = [start_gateway(redis=NO_REDIS, cluster=proxy) for _ in range(2)]
+    replicas = [start_gateway(redis=NO_REDIS, cluster=proxy, wait="ready") for _ in range(2)]
     bodies = [body(fires(namespace, f"pod-{number % 5}")) for number in range(200)]
 
     books = await flood([replica.url for replica in replicas], bodies, at_once=10)

@@ -107,7 +107,7 @@ async def test_a_gateway_starts_before_the_sentinels_and_finds_the_master_when_t
     group = start_sentinel(replicas=1)
     for sentinel in group.sentinels:
         sentinel.kill()
-    gateway = start_gateway(redis=group, cluster=cluster, settings=UNHURRIED)
+    gateway = start_gateway(redis=group, cluster=cluster, settings=UNHURRIED, wait="ready")
     assert send_one(gateway, fires(namespace))["outcome"] in ("created", "queued")
     assert gateway.metric("gateway_dedup_fallback_total") == 1
 

@@ -40,8 +40,11 @@ def alone(namespace: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def look(chromium: Path) -> AsyncIterator[Look]:
-    """Open the page of a gateway; at the end no page has complained, and none has asked anybody else."""
+async def look(chromium: Path, start_gateway: StartGateway) -> AsyncIterator[Look]:
+    """Open the page of a gateway; at the end no page has complained, and none has asked anybody else.
+
+    It is over before the gateways are: a page complains of one that is gone.
+    """
     trouble: list[str] = []
     async with AsyncExitStack() as exits:
         playwright = await exits.enter_async_context(async_playwright())

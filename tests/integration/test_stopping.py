@@ -188,7 +188,7 @@ async def test_it_starts_with_redis_down_and_writes_alerts_directly(
 ) -> None:
     redis = start_redis()
     redis.kill()
-    gateway = start_gateway(redis=redis, cluster=cluster, settings=PATIENT)
+    gateway = start_gateway(redis=redis, cluster=cluster, settings=PATIENT, wait="ready")
 
     assert told(gateway) == (200, {"redis": False, "kubernetes": True})
     assert send_one(gateway, fires(namespace))["outcome"] == "created"

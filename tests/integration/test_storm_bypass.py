@@ -135,7 +135,7 @@ async def test_the_retry_after_a_503_finds_the_same_request_and_counts_once(
     written: bool,
 ) -> None:
     proxy = start_fault_proxy(cluster)
-    gateway = start_gateway(redis=NO_REDIS, cluster=proxy, settings={**quick(), **PATIENT})
+    gateway = start_gateway(redis=NO_REDIS, cluster=proxy, settings={**quick(), **PATIENT}, wait="ready")
     content = body(*pods(namespace, 0, 1, 2, 3, 4))
     gone = [Rule(Fault.FREEZE), Rule(Fault.RESET, path=OURS)]
 
@@ -171,7 +171,9 @@ async def test_replicas_without_redis_name_the_storm_of_one_webhook_alike(
     start_gateway: StartGateway, cluster: Api, namespace: str
 ) -> None:
     settings = {**quick(), **PATIENT}
-    one, other = (start_gateway(redis=NO_REDIS, cluster=cluster, settings=settings) for _ in range(2))
+    one, other = (
+        start_gateway(redis=NO_REDIS, cluster=cluster, settings=settings, wait="ready") for _ in range(2)
+    )
 
     # Alertmanager's peers send the same body, each to another replica.
     first = send(one, *pods(namespace, 0, 1, 2))

@@ -56,7 +56,7 @@ async def test_a_member_that_got_a_request_meanwhile_is_counted_there_and_left_o
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(hold="6s", inactivity="6s"))
-    cut_off = start_gateway(redis=NO_REDIS, cluster=cluster, settings={**quick(), **PATIENT})
+    cut_off = start_gateway(redis=NO_REDIS, cluster=cluster, settings={**quick(), **PATIENT}, wait="ready")
 
     # 0 s: five members. Then a replica without Redis takes two of them, and writes a request for each.
     windows_in(send(gateway, *pods(namespace, 0, 1, 2, 3, 4))[1])
@@ -73,7 +73,7 @@ async def test_where_all_members_have_requests_there_is_no_storm(
     start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     gateway = start_gateway(redis=redis_server, cluster=cluster, settings=quick(hold="6s", inactivity="6s"))
-    cut_off = start_gateway(redis=NO_REDIS, cluster=cluster, settings={**quick(), **PATIENT})
+    cut_off = start_gateway(redis=NO_REDIS, cluster=cluster, settings={**quick(), **PATIENT}, wait="ready")
 
     windows_in(send(gateway, *pods(namespace, 0, 1, 2))[1])
     for pod in ("p0", "p1", "p2"):
