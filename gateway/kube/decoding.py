@@ -118,7 +118,9 @@ class _Deduplication(msgspec.Struct, rename="camel"):
     occurrence_count: int = 0
 
 
-class _Spec(msgspec.Struct, rename="camel"):
+class Spec(msgspec.Struct, rename="camel"):
+    """What is read of a request's spec."""
+
     signal_fingerprint: str = ""
     signal_name: str = ""
     is_storm: bool = False
@@ -133,8 +135,12 @@ class _Status(msgspec.Struct, rename="camel"):
 
 class _Request(msgspec.Struct):
     metadata: _Metadata
-    spec: _Spec | None = None
+    spec: Spec | None = None
     status: _Status | None = None
+
+
+class _Sent(msgspec.Struct):
+    spec: Spec | None = None
 
 
 class _Head(msgspec.Struct):
@@ -179,9 +185,10 @@ class _Code(msgspec.Struct):
 
 
 _NO_LABELS, _NO_ANNOTATIONS = _Labels(), _Annotations()
-_NO_SPEC, _NO_STATUS, _NO_DEDUPLICATION = _Spec(), _Status(), _Deduplication()
+_NO_SPEC, _NO_STATUS, _NO_DEDUPLICATION = Spec(), _Status(), _Deduplication()
 _list = msgspec.json.Decoder(_List)
 _line = msgspec.json.Decoder(_Line)
+_sent = msgspec.json.Decoder(_Sent)
 _version_only = msgspec.json.Decoder(_VersionOnly)
 _code = msgspec.json.Decoder(_Code)
 _CHANGES = {change.value: change for change in Change}
@@ -197,7 +204,8 @@ class RequestDecoder:
         self._terminal = frozenset(terminal_phases)
         self._decode = msgspec.json.Decoder(_Request).decode
 
-    def __call__(self, raw: bytes | msgspec.Raw) -> Stored:
+    def __call__(self, raw: bytes | msgspec.Raw, sent: Spec | None = None) -> Stored:
+        """`sent`: the spec where the answer has none, as one of metadata only."""
         try:
             request = self._decode(raw)
             metadata = request.metadata
@@ -206,7 +214,7 @@ class RequestDecoder:
             raise UndecodableError(str(error)) from error
         labels = metadata.labels or _NO_LABELS
         annotations = metadata.annotations or _NO_ANNOTATIONS
-        spec = request.spec or _NO_SPEC
+        spec = request.spec or sent or _NO_SPEC
         phase = (request.status or _NO_STATUS).overall_phase
         deleted = metadata.deletion_timestamp is not None
         held, damaged = _members(spec)
@@ -275,6 +283,14 @@ class SpaceDecoder:
         )
 
 
+def spec_of(body: bytes) -> Spec:
+    """The spec of a request that is to be created; an empty one where it has a shape that no request has."""
+    try:
+        return _sent.decode(body).spec or _NO_SPEC
+    except msgspec.MsgspecError:
+        return _NO_SPEC
+
+
 def decode_page(body: bytes, decoder: Decoder[T]) -> Page[T]:
     """One page of a list; raises `UndecodableError` if it is none."""
     try:
@@ -310,7 +326,7 @@ def decode_line(line: bytes, decoder: Decoder[T]) -> Event[T] | Failure:
         raise UndecodableError(str(error)) from error
 
 
-def _members(spec: _Spec) -> tuple[dict[str, MemberMarks] | None, bool]:
+def _members(spec: Spec) -> tuple[dict[str, MemberMarks] | None, bool]:
     """An aggregated request's members, and whether they could not be read."""
     if not spec.is_storm:
         return None, False
@@ -320,7 +336,7 @@ def _members(spec: _Spec) -> tuple[dict[str, MemberMarks] | None, bool]:
         return {}, True
 
 
-def _window(name: str, spec: _Spec) -> str:
+def _window(name: str, spec: Spec) -> str:
     """Where somebody stripped the label: from the name, if the fingerprint bears it out."""
     window = name.rpartition("-storm-")[2]
     return window if objects.window_fingerprint(window) == spec.signal_fingerprint else ""

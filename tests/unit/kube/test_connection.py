@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ from gateway.errors import ConfigurationError, KubeForbidden, KubeNotFound, Kube
 from gateway.kube import sessions
 from gateway.kube.client import Cluster
 from gateway.kube.connection import LARGE_BODY, Call, Connection, Timeouts
+from gateway.kube.objects import ANNOTATION_APPLIED
 from gateway.kube.observing import NullObserver, Verb
 from gateway.model import RequestRef
 
@@ -202,6 +204,38 @@ async def test_a_201_that_cannot_be_read_may_have_happened(connect: Connect) -> 
         await cluster.create("a", b"{}")
     with pytest.raises(KubeUnavailable):
         await cluster.heads(["a" * 64])
+
+
+@pytest.mark.parametrize("partial", [True, False], ids=["metadata only", "everything"])
+@pytest.mark.parametrize("storm", [True, False], ids=["aggregated", "own"])
+async def test_only_the_metadata_of_a_new_own_request_come_back_and_the_rest_is_known(
+    connect: Connect, *, storm: bool, partial: bool
+) -> None:
+    body = {
+        "metadata": {"name": "rr-a-1"},
+        "spec": {
+            "signalFingerprint": "f" * 64,
+            "signalName": "A",
+            "isStorm": storm,
+            "deduplication": {"occurrenceCount": 3},
+        },
+    }
+
+    async def create(request: web.Request) -> web.Response:
+        sent = await request.json()
+        metadata = {**sent["metadata"], "namespace": "a", "uid": "u", "resourceVersion": "7"}
+        metadata["annotations"] = {ANNOTATION_APPLIED: "marks"}
+        only = "as=PartialObjectMetadata" in request.headers["Accept"]
+        assert only is not storm
+        # A server that knows nothing of it answers what comes next in the list: the whole object.
+        rest = {} if only and partial else {"spec": sent["spec"] | {"signalName": "changed on the way"}}
+        return web.json_response({"metadata": metadata, **rest}, status=201)
+
+    cluster = Cluster(await connect(create), terminal_phases=())
+    made = await cluster.create("a", json.dumps(body).encode())
+    assert (made.ref, made.uid, made.resource_version) == (RequestRef("a", "rr-a-1"), "u", 7)
+    assert (made.fingerprint, made.count, made.applied, made.is_storm) == ("f" * 64, 3, "marks", storm)
+    assert made.signal_name == ("A" if partial and not storm else "changed on the way")
 
 
 async def test_names_are_quoted_in_paths(connect: Connect) -> None:
