@@ -120,25 +120,22 @@ async def test_closing_and_deleting_under_load_never_opens_two_and_never_counts_
 
 
 class Witness:
-    """Watches a namespace closely and remembers every request as it last was."""
+    """Watches a namespace closely, empty at first, and remembers every request as it last was."""
 
     def __init__(self, cluster: Api, namespace: str) -> None:
         self._cluster = cluster
-        self._namespace = namespace
-        self._version = ""
+        self._path = f"/apis/remediation.kubernaut.io/v1alpha1/namespaces/{namespace}/remediationrequests"
+        listed = cluster.call("GET", self._path)
+        assert not listed["items"]
+        self._version = listed["metadata"]["resourceVersion"]
         self.seen: dict[str, dict[str, Any]] = {}
         self.most_open = 0
         self.counted_when_closed: list[str] = []
 
     def look(self) -> None:
         """Replay everything that happened since the last look, event by event."""
-        path = f"/apis/remediation.kubernaut.io/v1alpha1/namespaces/{self._namespace}/remediationrequests"
-        if not self._version:
-            listed = self._cluster.call("GET", path)
-            self._version = listed["metadata"]["resourceVersion"]
-            assert not listed["items"]
         query = f"?watch=1&resourceVersion={self._version}&timeoutSeconds=1&allowWatchBookmarks=true"
-        for event in self._cluster.lines(path + query):
+        for event in self._cluster.lines(self._path + query):
             found = event["object"]
             self._version = found["metadata"]["resourceVersion"]
             if event["type"] == "BOOKMARK":
