@@ -13,7 +13,7 @@ from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually, wait_until
 from gateway.dev.cluster import EmbeddedCluster
 from tests.integration.sight import count_of, fires, send, send_one, settled
-from tests.integration.test_kubernetes_access import Grants, component, grants, user_access
+from tests.integration.test_kubernetes_access import Grants, component, grants
 from tests.integration.windows import STEADY
 from tests.rig.fixtures import StartGateway, require
 
@@ -101,10 +101,9 @@ async def test_without_the_permission_alerts_are_taken_and_nothing_is_amiss(
 ) -> None:
     grants.everywhere("get", "list", "watch", "create", "patch")
     settings = {**IMMEDIATE, **STEADY}
-    user = user_access(cluster)
     watched = f"{GROUP_PATH}/remediationrequests?limit=1", "/api/v1/namespaces?limit=1"
-    await eventually(lambda: all(user.send("GET", path)[0] == 200 for path in watched), "the grants")
-    gateway = start_gateway(redis=redis_server, cluster=user, settings=settings)
+    await eventually(lambda: all(grants.access.send("GET", path)[0] == 200 for path in watched), "the grants")
+    gateway = start_gateway(redis=redis_server, cluster=grants.access, settings=settings)
     await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
     for number in range(10):
         send_one(gateway, fires(namespace, f"pod-{number}"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaos.rig.api import Api, Json
-from chaos.rig.cluster import ADMIN_TOKEN, USER, Cluster, user_access, write_kubeconfig
+from chaos.rig.cluster import ADMIN_TOKEN, Cluster, write_kubeconfig
 from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
@@ -31,12 +31,22 @@ def component(gateway: GatewayProcess, name: str) -> Json:
 
 
 class Grants:
-    """What the user `gateway` may do; goes with the test."""
+    """A service account of a test's own, and what it may do; what others are granted meanwhile is not its."""
 
-    def __init__(self, admin: Api, name: str) -> None:
+    def __init__(self, admin: Api, namespace: str, folder: Path) -> None:
         self._admin = admin
-        self._name = name
+        self._name = namespace
+        self._account: Json = {"kind": "ServiceAccount", "namespace": namespace, "name": "narrow"}
         self._granted: list[str] = []
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        admin.call("POST", path, {"metadata": {"name": "narrow"}})
+        token = admin.call("POST", f"{path}/narrow/token", {"spec": {"expirationSeconds": 3600}})["status"][
+            "token"
+        ]
+        kubeconfig = folder / "kubeconfig-narrow"
+        write_kubeconfig(kubeconfig, admin.url, token, admin.ca)
+        self.access = Api(admin.url, token=token, ca=admin.ca, kubeconfig=kubeconfig)
+        """With which the account speaks to the API server."""
 
     def everywhere(self, *verbs: str) -> None:
         self._grant("Cluster", "", verbs)
@@ -63,7 +73,7 @@ class Grants:
                 "kind": f"{kind}RoleBinding",
                 "metadata": {"name": name},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": f"{kind}Role", "name": name},
-                "subjects": [{"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"}],
+                "subjects": [self._account],
             },
         )
         self._granted += [f"{path}/{name}" for path in paths]
@@ -74,8 +84,8 @@ class Grants:
 
 
 @pytest.fixture
-def grants(cluster: Api, namespace: str) -> Iterator[Grants]:
-    found = Grants(cluster, namespace)
+def grants(cluster: Api, namespace: str, tmp_path: Path) -> Iterator[Grants]:
+    found = Grants(cluster, namespace, tmp_path)
     yield found
     found.revoke_all()
 
@@ -84,7 +94,7 @@ async def test_a_missing_permission_is_named_and_what_waits_is_written_once_it_i
     grants: Grants, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     grants.everywhere("get", "list", "watch")
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY)
+    gateway = start_gateway(redis=redis_server, cluster=grants.access, settings=STEADY)
 
     for _ in range(3):
         assert send_one(gateway, fires(namespace))["outcome"] == "queued"
@@ -105,7 +115,7 @@ async def test_a_watch_that_is_forbidden_is_named_and_followed_once_it_is_grante
     grants: Grants, start_gateway: StartGateway, redis_server: RedisServer, cluster: Api, namespace: str
 ) -> None:
     grants.within(namespace, "create", "patch", "get")
-    gateway = start_gateway(redis=redis_server, cluster=user_access(cluster), settings=STEADY, wait="ready")
+    gateway = start_gateway(redis=redis_server, cluster=grants.access, settings=STEADY, wait="ready")
 
     await eventually(
         lambda: "list remediationrequests in all namespaces" in component(gateway, "permissions")["detail"],
