@@ -38,7 +38,7 @@ class SharedWrites(Generic[PartT]):
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(place, []).append((part, future))
         if place not in self._runners:
-            self._runners[place] = asyncio.create_task(self._drain(place), name=f"count-{place}")
+            self._runners[place] = asyncio.create_task(self._drain(place), name=f"write-{place}")
         await future
 
     async def _drain(self, place: str) -> None:

@@ -35,6 +35,14 @@ def verbs(file: str, resource: str) -> list[str]:
     return [verb for rule in rules if resource in rule["resources"] for verb in rule["verbs"]]
 
 
+def account_access(admin: Api, namespace: str, name: str, kubeconfig: Path) -> Api:
+    """Access with a token of a service account, which is written to `kubeconfig`."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+    token = admin.call("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
+    write_kubeconfig(kubeconfig, admin.url, token, admin.ca)
+    return Api(admin.url, token=token, ca=admin.ca, kubeconfig=kubeconfig)
+
+
 class Account:
     """The gateway's service account with what the files grant it, under names of its own."""
 
@@ -72,10 +80,7 @@ class Account:
     def api(self) -> Api:
         """Access with a token of the account."""
         name = f"alert-gateway{self._suffix}"
-        path = f"/api/v1/namespaces/{FALLBACK_NAMESPACE}/serviceaccounts/{name}/token"
-        token = self._admin.call("POST", path, {"spec": {"expirationSeconds": 3600}})["status"]["token"]
-        write_kubeconfig(self._kubeconfig, self._admin.url, token, self._admin.ca)
-        return Api(self._admin.url, token=token, ca=self._admin.ca, kubeconfig=self._kubeconfig)
+        return account_access(self._admin, FALLBACK_NAMESPACE, name, self._kubeconfig)
 
     def remove(self) -> None:
         for one in self._made:

@@ -104,7 +104,6 @@ async def test_without_the_permission_alerts_are_taken_and_nothing_is_amiss(
     watched = f"{GROUP_PATH}/remediationrequests?limit=1", "/api/v1/namespaces?limit=1"
     await eventually(lambda: all(grants.access.send("GET", path)[0] == 200 for path in watched), "the grants")
     gateway = start_gateway(redis=redis_server, cluster=grants.access, settings=settings)
-    await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
     for number in range(10):
         send_one(gateway, fires(namespace, f"pod-{number}"))
     await settled(gateway)

@@ -14,6 +14,7 @@ from chaos.rig.cluster import ADMIN_TOKEN, Cluster, write_kubeconfig
 from chaos.rig.gateway_process import GatewayProcess
 from chaos.rig.redis_server import RedisServer
 from chaos.rig.waiting import eventually
+from tests.integration.accounts import account_access
 from tests.integration.sight import adds_up, fires, send_one, settled
 from tests.integration.test_counting import check_marks
 from tests.integration.windows import STEADY
@@ -38,14 +39,10 @@ class Grants:
         self._name = namespace
         self._account: Json = {"kind": "ServiceAccount", "namespace": namespace, "name": "narrow"}
         self._granted: list[str] = []
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        admin.call("POST", path, {"metadata": {"name": "narrow"}})
-        token = admin.call("POST", f"{path}/narrow/token", {"spec": {"expirationSeconds": 3600}})["status"][
-            "token"
-        ]
-        kubeconfig = folder / "kubeconfig-narrow"
-        write_kubeconfig(kubeconfig, admin.url, token, admin.ca)
-        self.access = Api(admin.url, token=token, ca=admin.ca, kubeconfig=kubeconfig)
+        admin.call(
+            "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "narrow"}}
+        )
+        self.access = account_access(admin, namespace, "narrow", folder / "kubeconfig-narrow")
         """With which the account speaks to the API server."""
 
     def everywhere(self, *verbs: str) -> None:

@@ -100,7 +100,6 @@ async def test_a_gateway_with_these_roles_and_no_more_does_everything_and_uses_e
         "dedup": {"write_interval": "100ms"},  # many writes, so that one meets a conflict soon
     }
     gateway = start_gateway(redis=redis_server, cluster=api, settings=settings)
-    await eventually(lambda: component(gateway, "kubernetes")["ok"], "requests to be watched")
 
     await a_label_gives_the_environment(gateway, cluster, namespace)
     await what_others_changed_is_read_again(gateway, cluster, namespace)
